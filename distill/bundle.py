@@ -1,0 +1,203 @@
+"""Bundles: a directory with weights, a specification and a README. No pickle in or out."""
+
+import hashlib
+import importlib
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from distill import __version__
+from distill.errors import BundleError
+from distill.metrics import Logistic4
+from distill.model import QualityModel
+
+WEIGHTS, SPEC, README = "model.safetensors", "spec.json", "README.md"
+FORMAT = 1
+_PACKAGES = ("teachers.", "students.")  # a spec may name classes of these and of no other place
+
+
+@dataclass
+class Bundle:
+    """A loaded bundle.
+
+    Attributes:
+        model: in evaluation mode, on the CPU.
+        spec: what ``spec.json`` says; see ``save_bundle``.
+        folder: where it came from.
+        calibration: raw score -> MOS scale; None: raw scores are all there is.
+    """
+
+    model: QualityModel
+    spec: dict[str, Any]
+    folder: Path
+    calibration: Logistic4 | None = field(default=None)
+
+    @property
+    def role(self) -> str:
+        """``teacher`` or ``student``."""
+        return str(self.spec["role"])
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of weights, architecture, views and calibration: what decides a score."""
+        return str(self.spec["fingerprint"])
+
+    def calibrated(self, raw: float) -> float:
+        """A raw score on the MOS scale."""
+        if self.calibration is None or not math.isfinite(raw):
+            return raw
+        return float(self.calibration(raw))
+
+
+def save_bundle(
+    folder: Path,
+    model: QualityModel,
+    *,
+    role: str,
+    target: str,
+    kwargs: dict[str, Any],
+    calibration: Logistic4 | None,
+    cost: dict[str, Any],
+    provenance: dict[str, Any],
+    licenses: list[str],
+    metrics: dict[str, Any],
+) -> dict[str, Any]:
+    """Write a bundle; ``spec.json`` comes last, so a folder without it is no bundle.
+
+    Args:
+        folder: made if missing.
+        model: its whole state goes to ``model.safetensors``.
+        role: ``teacher`` or ``student``.
+        target, kwargs: class path and arguments that build the network anew.
+        calibration: fitted on validation videos.
+        cost: GMACs, parameters.
+        provenance: data, command, teacher, versions.
+        licenses: of what the network learned from.
+        metrics: what it measured, for the README.
+
+    Returns:
+        The specification.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {k: v.detach().cpu().contiguous().clone() for k, v in model.state_dict().items()}
+    save_file(state, folder / WEIGHTS)
+    views = {
+        name: {"kind": type(view).__name__, **view.__dict__, "shape": list(view.shape)}
+        for name, view in model.views.items()
+    }
+    decisive = {
+        "architecture": {"_target_": target, **kwargs},
+        "views": views,
+        "calibration": calibration.to_dict() if calibration else None,
+        "sha256": _sha256(folder / WEIGHTS),
+    }
+    fingerprint = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
+    spec = {
+        "format": FORMAT,
+        "distill_vqa": __version__,
+        "role": role,
+        "fingerprint": fingerprint,
+        **decisive,
+        "cost": cost,
+        "provenance": provenance,
+        "licenses": licenses,
+        "metrics": metrics,
+    }
+    (folder / README).write_text(_readme(spec), encoding="utf-8")
+    (folder / SPEC).write_text(json.dumps(spec, indent=2) + "\n", encoding="utf-8")
+    return spec
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Rebuild the network of a bundle; checks format, class, checksum and keys.
+
+    Raises:
+        BundleError: missing, incomplete, damaged, made by another version, or naming a class
+            outside this program.
+    """
+    spec = read_spec(folder)
+    weights = folder / WEIGHTS
+    if not weights.is_file():
+        raise BundleError(f"{weights}: missing; the bundle is incomplete, copy it again")
+    if _sha256(weights) != spec["sha256"]:
+        raise BundleError(f"{weights}: checksum differs from {SPEC}; the file is damaged")
+    architecture = dict(spec["architecture"])
+    target = str(architecture.pop("_target_"))
+    if not target.startswith(_PACKAGES):
+        raise BundleError(f"{folder / SPEC}: refuses to build {target!r}: not one of our networks")
+    module, _, name = target.rpartition(".")
+    try:
+        model = getattr(importlib.import_module(module), name)(**architecture)
+    except (ImportError, AttributeError, TypeError) as error:
+        raise BundleError(f"{folder / SPEC}: cannot build {target}: {error}") from error
+    try:
+        model.load_state_dict(load_file(weights), strict=True)
+    except (RuntimeError, SafetensorError) as error:
+        first = " ".join(str(error).split())[:300]
+        raise BundleError(f"{weights}: does not fit {target}: {first}") from error
+    calibration = Logistic4.from_dict(spec["calibration"]) if spec["calibration"] else None
+    return Bundle(model.eval(), spec, folder, calibration)
+
+
+def read_spec(folder: Path) -> dict[str, Any]:
+    """The specification of a bundle.
+
+    Raises:
+        BundleError: there is none, or another version of this program wrote it.
+    """
+    path = folder / SPEC
+    if not path.is_file():
+        raise BundleError(f"{folder}: not a bundle (no {SPEC}); give the folder that holds it")
+    try:
+        spec = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BundleError(f"{path}: not readable as JSON: {error}") from error
+    if not isinstance(spec, dict) or spec.get("format") != FORMAT:
+        found = spec.get("format") if isinstance(spec, dict) else None
+        raise BundleError(f"{path}: bundle format {found!r}; this program reads {FORMAT}")
+    return spec
+
+
+def find_bundle(outputs: Path, role: str) -> Path | None:
+    """The newest finished bundle of a role below a folder of runs."""
+    stage = f"train_{role}"
+    found = [p for p in (outputs / stage).glob(f"**/bundle/{SPEC}") if p.is_file()]
+    return max(found, key=lambda p: p.stat().st_mtime_ns).parent if found else None
+
+
+def load_weights(model: QualityModel, checkpoint: Path) -> None:
+    """Fill a network from a Lightning checkpoint of ``QualityModule`` (averaged weights)."""
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    prefix = "model."
+    own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+    model.load_state_dict(own, strict=True)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _readme(spec: dict[str, Any]) -> str:
+    cost, metrics = spec["cost"], spec["metrics"]
+    measured = "\n".join(f"* {name}: {value}" for name, value in metrics.items()) or "* nothing yet"
+    licenses = "\n".join(f"* {text}" for text in spec["licenses"])
+    return f"""# Distill-VQA {spec["role"]} bundle {spec["fingerprint"]}
+
+{spec["architecture"]["_target_"]}, {cost.get("gmacs", float("nan")):.2f} GMACs a video (fvcore
+multiply-adds), {cost.get("params_m", float("nan")):.2f} M parameters.
+
+Score videos with it: `python score.py VIDEO_OR_FOLDER --bundle THIS_FOLDER`
+
+## Measured
+{measured}
+
+## Learned from
+{licenses}
+"""

@@ -1,0 +1,131 @@
+"""The Lightning data module: training and validation videos of one model."""
+
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader
+
+from distill.data.dataset import Batch, EpochBatches, Example, Sample, VideoDataset, collate
+from distill.data.reader import VideoReader
+from distill.data.views import View
+
+
+class ResumableLoader(DataLoader[Sample]):
+    """A DataLoader whose position is saved in checkpoints; Lightning calls the two methods."""
+
+    batch_sampler: EpochBatches
+
+    def state_dict(self) -> dict[str, int]:
+        """See ``EpochBatches.state_dict``."""
+        return self.batch_sampler.state_dict()
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """See ``EpochBatches.load_state_dict``."""
+        self.batch_sampler.load_state_dict(state)
+
+
+def _ignore_signals(_: int) -> None:
+    """Ctrl-C reaches a whole process group; the main process decides, workers end with it."""
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, signal.SIG_IGN)
+
+
+def default_workers() -> int:
+    """Decoding processes: one per core, at most 8; decoding is idle while a CPU model computes."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(8, cores or 1)
+
+
+def eval_loader(
+    examples: Sequence[Example],
+    views: Mapping[str, View],
+    reader: VideoReader,
+    *,
+    batch_size: int,
+    num_workers: int,
+) -> DataLoader[Sample]:
+    """Videos in order with evaluation views; yields ``Batch``. No video is read twice or padded."""
+    return DataLoader(
+        VideoDataset(examples, views, reader, train=False),
+        batch_size=batch_size,
+        num_workers=num_workers,
+        collate_fn=collate,
+        worker_init_fn=_ignore_signals,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+class VQADataModule(pl.LightningDataModule):
+    """Training batches drawn by ``EpochBatches``, validation in order, on every rank its share.
+
+    Args:
+        train, val: examples.
+        views: of the model.
+        reader: of the videos.
+        batch_size: videos per rank and step.
+        num_workers: decoding processes per rank; None chooses.
+        seed: of the run.
+        batches_per_epoch: fewer than a whole pass, for trials; None is a whole pass.
+    """
+
+    def __init__(
+        self,
+        train: Sequence[Example],
+        val: Sequence[Example],
+        views: Mapping[str, View],
+        reader: VideoReader,
+        *,
+        batch_size: int,
+        num_workers: int | None = None,
+        seed: int = 0,
+        batches_per_epoch: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.train_examples, self.val_examples = list(train), list(val)
+        self.views, self.reader = dict(views), reader
+        self.batch_size, self.seed = batch_size, seed
+        self.num_workers = default_workers() if num_workers is None else num_workers
+        self.batches_per_epoch = batches_per_epoch
+
+    def train_dataloader(self) -> ResumableLoader:
+        trainer = self.trainer
+        batches = EpochBatches(
+            len(self.train_examples),
+            self.batch_size,
+            self.seed,
+            rank=trainer.global_rank if trainer else 0,
+            world_size=trainer.world_size if trainer else 1,
+            stop_after=self.batches_per_epoch,
+        )
+        dataset = VideoDataset(
+            self.train_examples, self.views, self.reader, train=True, seed=self.seed
+        )
+        return ResumableLoader(
+            dataset,
+            batch_sampler=batches,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            collate_fn=collate,
+            worker_init_fn=_ignore_signals,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def val_dataloader(self) -> DataLoader[Sample]:
+        trainer = self.trainer
+        rank, world = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        return eval_loader(
+            self.val_examples[rank::world],
+            self.views,
+            self.reader,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+        )
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, _: int) -> Any:
+        """Move a batch."""
+        assert isinstance(batch, Batch)
+        return batch.to(device)

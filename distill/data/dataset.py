@@ -1,0 +1,246 @@
+"""Videos as samples: each decoded once, for all views of all models."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from distill.data.identity import content_hash, seed_of
+from distill.data.manifest import Row
+from distill.data.reader import VideoInfo, VideoReader
+from distill.data.views import View
+from distill.errors import VideoError
+
+
+@dataclass(frozen=True)
+class Example:
+    """A video and what to learn from it.
+
+    Attributes:
+        row: the video.
+        target: MOS or calibrated pseudo-label; NaN where there is none (scoring only).
+        weight: of this example in the loss, >= 0.
+        pseudo: whether the target is a teacher's.
+    """
+
+    row: Row
+    target: float = math.nan
+    weight: float = 1.0
+    pseudo: bool = False
+
+
+@dataclass
+class Sample:
+    """One decoded video, or the reason why there is none."""
+
+    index: int
+    example: Example
+    views: dict[str, Tensor]
+    info: VideoInfo | None = None
+    content: str = ""
+    error: str = ""
+
+
+@dataclass
+class Batch:
+    """The sound videos of a batch; the broken ones as reasons.
+
+    Attributes:
+        views: name -> uint8 (B, *view.shape); empty if B is 0.
+        index: (B,) int64 positions in the data set.
+        target, weight: (B,) float32.
+        pseudo: (B,) bool.
+        infos, contents: per video, metadata and content hash.
+        failed: (position, reason) of the videos that could not be decoded.
+    """
+
+    views: dict[str, Tensor]
+    index: Tensor
+    target: Tensor
+    weight: Tensor
+    pseudo: Tensor
+    infos: list[VideoInfo]
+    contents: list[str]
+    failed: list[tuple[int, str]]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """The same batch with its tensors on a device (Lightning calls this)."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> "Batch":
+        """The same batch in pinned memory (DataLoader calls this)."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        return replace(
+            self,
+            views={name: change(tensor) for name, tensor in self.views.items()},
+            index=change(self.index),
+            target=change(self.target),
+            weight=change(self.weight),
+            pseudo=change(self.pseudo),
+        )
+
+
+def read_views(
+    path: Path, reader: VideoReader, views: Mapping[str, View], seed: int, train: bool
+) -> tuple[dict[str, Tensor], VideoInfo]:
+    """Decode one video once and fill every view from it.
+
+    Args:
+        path: the file.
+        reader: decodes it.
+        views: name -> view; the union of their indices is read in one pass.
+        seed: of the views' randomness; see ``View.begin``.
+        train: random frames and crops.
+
+    Raises:
+        VideoError: it cannot be decoded.
+    """
+    info = reader.probe(path)
+    # Each view has a seed of its own: adding a view to a model must not move another's crops.
+    collectors = {
+        name: view.begin(info, seed_of(seed, name), train) for name, view in views.items()
+    }
+    wanted = {name: set(c.indices.tolist()) for name, c in collectors.items()}
+    union = np.unique(np.concatenate([c.indices for c in collectors.values()]))
+    for index, frame in reader.read(path, union.tolist()):
+        for name, collector in collectors.items():
+            if index in wanted[name]:
+                collector.add(index, frame)
+    return {name: collector.result() for name, collector in collectors.items()}, info
+
+
+class VideoDataset(Dataset[Sample]):
+    """Examples as samples. A broken video is a sample with a reason, never an exception.
+
+    Args:
+        examples: what to read.
+        views: of the model that will see them.
+        reader: opened and closed within each item, so the data set is fork-safe.
+        train: random views seeded by ``seed``, epoch and position; else deterministic ones seeded
+            by the video's content alone.
+        seed: of the run.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        views: Mapping[str, View],
+        reader: VideoReader,
+        *,
+        train: bool,
+        seed: int = 0,
+    ) -> None:
+        self.examples = list(examples)
+        self.views = dict(views)
+        self.reader = reader
+        self.train = train
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> Sample:
+        """A sample by position, or by (epoch, position) in training."""
+        epoch, index = key if isinstance(key, tuple) else (0, key)
+        example = self.examples[index]
+        path = example.row.path
+        try:
+            content = "" if self.train else content_hash(path)
+            seed = seed_of(self.seed, epoch, index) if self.train else seed_of(content)
+            views, info = read_views(path, self.reader, self.views, seed, self.train)
+        except VideoError as error:
+            return Sample(index, example, {}, error=str(error))
+        except OSError as error:
+            return Sample(index, example, {}, error=f"{path}: {error.strerror or error}")
+        return Sample(index, example, views, info, content)
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Stack the sound samples; list the others."""
+    sound = [sample for sample in samples if not sample.error]
+    names = sound[0].views if sound else {}
+    return Batch(
+        views={name: torch.stack([sample.views[name] for sample in sound]) for name in names},
+        index=torch.tensor([sample.index for sample in sound], dtype=torch.int64),
+        target=torch.tensor([sample.example.target for sample in sound], dtype=torch.float32),
+        weight=torch.tensor([sample.example.weight for sample in sound], dtype=torch.float32),
+        pseudo=torch.tensor([sample.example.pseudo for sample in sound], dtype=torch.bool),
+        infos=[sample.info for sample in sound if sample.info is not None],
+        contents=[sample.content for sample in sound],
+        failed=[(sample.index, sample.error) for sample in samples if sample.error],
+    )
+
+
+class EpochBatches:
+    """Batches of (epoch, position) keys: a pure function of seed and epoch, resumable anywhere.
+
+    Every rank draws the same permutation and takes its own slice of each joint batch. The last
+    joint batch is filled up from the start of the permutation, so that all are of one size: a
+    rank loss on two videos says nothing.
+
+    Args:
+        num_examples: of the data set, >= 1.
+        batch_size: per rank.
+        seed: of the run.
+        rank, world_size: of this process.
+        stop_after: joint batches per epoch at the most; None is all.
+    """
+
+    def __init__(
+        self,
+        num_examples: int,
+        batch_size: int,
+        seed: int,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        stop_after: int | None = None,
+    ) -> None:
+        if num_examples < 1 or batch_size < 1 or not 0 <= rank < world_size:
+            raise ValueError("num_examples and batch_size must be >= 1, rank in [0, world_size)")
+        self.num_examples, self.batch_size, self.seed = num_examples, batch_size, seed
+        self.rank, self.world_size = rank, world_size
+        self.epoch = 0
+        self.done = 0  # joint batches of this epoch that training has taken
+        total = math.ceil(num_examples / (batch_size * world_size))
+        self._length = min(total, stop_after) if stop_after else total
+        self.sampler = self  # where Lightning looks for set_epoch
+
+    def __len__(self) -> int:
+        return self._length
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to an epoch; the position within it is kept only if it is the current one."""
+        if epoch != self.epoch:
+            self.epoch, self.done = epoch, 0
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        order = np.random.default_rng(seed_of(self.seed, "order", self.epoch)).permutation(
+            self.num_examples
+        )
+        joint = self.batch_size * self.world_size
+        order = np.resize(order, len(self) * joint) if len(order) < len(self) * joint else order
+        for batch in range(self.done, len(self)):
+            start = batch * joint + self.rank * self.batch_size
+            rows = order[start : start + self.batch_size]
+            yield [(self.epoch, int(row)) for row in rows]
+
+    def state_dict(self) -> dict[str, int]:
+        """Where training is: epoch, and batches of it that were taken."""
+        return {"epoch": self.epoch, "done": self.done}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go there; a finished epoch means the start of the next."""
+        self.epoch, self.done = state["epoch"], state["done"]
+        if self.done >= len(self):
+            self.epoch, self.done = self.epoch + 1, 0

@@ -1,0 +1,301 @@
+"""The one table: ``video, mos, mos_std, split, group``, and what was wrong with it."""
+
+import csv
+import math
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from pathlib import Path
+
+from distill.data.identity import seed_of
+from distill.data.tables import read_list, read_table
+from distill.errors import ManifestError
+
+SPLITS = ("train", "val", "test", "pool")
+COLUMNS = ("video", "mos", "mos_std", "split", "group")
+VIDEO_SUFFIXES = frozenset(
+    ".mp4 .mov .m4v .mkv .webm .avi .flv .ts .mts .m2ts .mpg .mpeg .wmv .3gp .gif .ogv .y4m".split()
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One video.
+
+    Attributes:
+        video: as the table writes it.
+        path: where it is.
+        mos: mean opinion score; NaN where unknown.
+        mos_std: standard deviation of the opinions; NaN where unknown.
+        split: one of ``train``, ``val``, ``test``, ``pool`` (unlabelled).
+        group: source content; splits never cut a group.
+        line: line of the table, 1 is the header; 0 where there is no table.
+        extra: the table's other columns.
+    """
+
+    video: str
+    path: Path
+    mos: float = math.nan
+    mos_std: float = math.nan
+    split: str = "pool"
+    group: str = ""
+    line: int = 0
+    extra: dict[str, str] = field(default_factory=dict, compare=False)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A row that is not used, and why."""
+
+    file: str
+    line: int
+    video: str
+    reason: str
+
+    def __str__(self) -> str:
+        where = f"{self.file}, line {self.line}" if self.line else self.file
+        return f"{where}: {self.video!r}: {self.reason}"
+
+
+@dataclass
+class Manifest:
+    """The sound rows of a table, and the problems of the others."""
+
+    path: Path
+    rows: list[Row]
+    problems: list[Problem] = field(default_factory=list)
+
+    def split(self, name: str) -> list[Row]:
+        """Rows of one split, in the table's order."""
+        return [row for row in self.rows if row.split == name]
+
+    def hide_labels(self, keep_groups: int) -> "Manifest":
+        """Keep the labels of the first ``keep_groups`` train contents (sorted by name).
+
+        The other train rows move to the pool without their scores: the usual way to measure
+        what pseudo-labels are worth.
+
+        Raises:
+            ManifestError: fewer train contents than that.
+        """
+        groups = sorted({row.group for row in self.split("train")})
+        if not 1 <= keep_groups <= len(groups):
+            raise ManifestError(
+                f"{self.path}: data.labelled_groups={keep_groups}, but the train split has"
+                f" {len(groups)} contents; give a number from 1 to {len(groups)}"
+            )
+        hidden = set(groups[keep_groups:])
+        rows = [
+            replace(row, split="pool", mos=math.nan, mos_std=math.nan)
+            if row.split == "train" and row.group in hidden
+            else row
+            for row in self.rows
+        ]
+        return Manifest(self.path, rows, self.problems)
+
+
+def read_manifest(path: Path, root: Path | None = None) -> Manifest:
+    """Read a CSV or TSV table of videos.
+
+    Columns: ``video`` (a path, relative to ``root`` or to the table's folder), and where they
+    exist ``mos``, ``mos_std``, ``split``, ``group``, in any case; others are kept in
+    ``Row.extra``. An empty ``mos`` means unlabelled: such rows of the train split are the pool.
+    Without a ``split`` column, whole groups are split 70/15/15 by a hash of their names; without
+    a ``group`` column every video is its own content.
+
+    A row with a missing file or a score that is no number is left out and reported in
+    ``problems``; so is the second of two equal rows.
+
+    Raises:
+        ManifestError: what cannot be used safely: no table, no rows, no ``video`` column, an
+            unknown split, one video with two different labels, one group in two splits.
+    """
+    path = Path(path)
+    records = read_table(path, COLUMNS)
+    manifest = _sound(path, records, Path(root) if root is not None else path.parent)
+    if "split" not in records[0][1]:
+        manifest = _split_by_group(manifest)
+    _check_groups(path, manifest.rows)
+    return manifest
+
+
+def _sound(path: Path, records: list[tuple[int, dict[str, str]]], base: Path) -> Manifest:
+    """The rows that can be used, each video once, and the problems of the others."""
+    seen: dict[str, Row] = {}
+    problems: list[Problem] = []
+    for line, record in records:
+        video = (record.get("video") or "").strip()
+        found: Row | str = _parse(path, line, video, record, base)
+        if isinstance(found, Row):
+            first = seen.get(str(found.path))
+            if first is None:
+                seen[str(found.path)] = found
+                continue
+            if not _same_labels(first, found):
+                raise ManifestError(
+                    f"{path}: {video!r} stands twice with different values, in line {first.line} "
+                    f"(mos {first.mos:g}, {first.split}, group {first.group!r}) and line {line} "
+                    f"(mos {found.mos:g}, {found.split}, group {found.group!r}); keep one of them"
+                )
+            found = f"the same row as line {first.line}; used once"
+        problems.append(Problem(str(path), line, video, found))
+    rows = list(seen.values())
+    if not rows:
+        listed = "".join(f"\n  {problem}" for problem in problems[:5])
+        raise ManifestError(f"{path}: no usable row in {len(records)}{listed}")
+    return Manifest(path, rows, problems)
+
+
+def read_pool(source: Path) -> Manifest:
+    """Read an unlabelled pool: a folder, a text list of paths, a CSV or TSV table, or one video.
+
+    Labels and splits of a table are ignored. A folder is searched with its sub-folders.
+
+    Raises:
+        ManifestError: nothing there, or no video in it.
+    """
+    source = Path(os.path.normpath(source))  # one spelling of a path, as in read_manifest
+    if not source.exists():
+        raise ManifestError(f"{source}: no such file or folder (pool=...)")
+    if source.suffix.lower() in (".csv", ".tsv"):
+        records = read_table(source, COLUMNS)
+        for _, cells in records:
+            for name in ("mos", "mos_std", "split"):
+                cells.pop(name, None)
+        return _sound(source, records, source.parent)
+    problems: list[Problem] = []
+    entries: Iterable[tuple[int, str, Path]]
+    if source.is_dir():
+        entries = (
+            (0, file.relative_to(source).as_posix(), file)
+            for file in sorted(source.rglob("*"))
+            if file.is_file() and file.suffix.lower() in VIDEO_SUFFIXES
+        )
+    elif source.suffix.lower() in VIDEO_SUFFIXES:
+        entries = [(0, source.name, source)]
+    else:
+        entries = (
+            (number, text, Path(os.path.normpath(source.parent / text)))
+            for number, text in enumerate(read_list(source, _looked_for()), 1)
+            if text
+        )
+    rows_by_path: dict[str, Row] = {}
+    for line, video, file in entries:
+        if _escaped(str(file)) != str(file):
+            reason = "its path is not UTF-8, which a label store cannot hold; rename it"
+            problems.append(Problem(str(source), line, _escaped(video), reason))
+        elif not os.path.isfile(file):
+            problems.append(Problem(str(source), line, video, f"no such file: {file}"))
+        elif str(file) in rows_by_path:
+            problems.append(Problem(str(source), line, video, "listed twice; used once"))
+        else:
+            rows_by_path[str(file)] = Row(video, file, group=video, line=line)
+    if not rows_by_path:
+        listed = "".join(f"\n  {problem}" for problem in problems[:5])
+        raise ManifestError(f"{source}: no video found ({_looked_for()}){listed}")
+    return Manifest(source, list(rows_by_path.values()), problems)
+
+
+def write_manifest(path: Path, rows: Sequence[Row]) -> None:
+    """Write rows as a table that ``read_manifest`` reads back; paths as each row names them."""
+    extra = sorted({name for row in rows for name in row.extra})
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([*COLUMNS, *extra])
+        for row in rows:
+            values = ["" if math.isnan(v) else repr(float(v)) for v in (row.mos, row.mos_std)]
+            others = [row.extra.get(name, "") for name in extra]
+            writer.writerow([row.video, *values, row.split, row.group, *others])
+
+
+def _looked_for() -> str:
+    return f"looked for {' '.join(sorted(VIDEO_SUFFIXES))}"
+
+
+def _escaped(text: str) -> str:
+    """Text that can be written as UTF-8: other bytes of a file name escaped."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _parse(path: Path, line: int, video: str, record: dict[str, str], base: Path) -> Row | str:
+    """A sound row, or the reason why it cannot be used.
+
+    Raises:
+        ManifestError: an unknown split; guessing one could leak test videos into training.
+    """
+    split = (record.get("split") or "").strip().lower() or "train"
+    if split not in SPLITS:
+        close = get_close_matches(split, SPLITS, 1)
+        hint = f"; did you mean {close[0]!r}?" if close else f"; use one of {', '.join(SPLITS)}"
+        raise ManifestError(f"{path}, line {line}: unknown split {split!r}{hint}")
+    if not video:
+        return "the cell `video` is empty"
+    file = Path(os.path.normpath(base / video))
+    if not os.path.isfile(file):  # unlike Path.is_file, False for a name that is too long
+        return f"no such file: {file}"
+    numbers: dict[str, float] = {}
+    for name in ("mos", "mos_std"):
+        text = (record.get(name) or "").strip()
+        try:
+            numbers[name] = float(text) if text else math.nan
+        except ValueError:
+            return f"{name} {text!r} is not a number"
+        if text and not math.isfinite(numbers[name]):
+            return f"{name} {text!r} is not a finite number"
+    if numbers["mos_std"] < 0:
+        return f"mos_std {numbers['mos_std']:g} is negative"
+    if split == "pool" or (split == "train" and math.isnan(numbers["mos"])):
+        split, numbers = "pool", {"mos": math.nan, "mos_std": math.nan}
+    elif math.isnan(numbers["mos"]):
+        return f"a {split} video needs a mos; the cell is empty"
+    extra = {name: value for name, value in record.items() if name not in COLUMNS}
+    group = (record.get("group") or "").strip() or Path(os.path.normpath(video)).as_posix()
+    return Row(video, file, split=split, group=group, line=line, extra=extra, **numbers)
+
+
+def _same_labels(a: Row, b: Row) -> bool:
+    pairs = ((a.mos, b.mos), (a.mos_std, b.mos_std))
+    same = all(x == y or (math.isnan(x) and math.isnan(y)) for x, y in pairs)
+    return same and a.split == b.split and a.group == b.group
+
+
+def _split_by_group(manifest: Manifest) -> Manifest:
+    """70/15/15 of the labelled groups; at least one group each where there are three.
+
+    Unlabelled videos of a content that is held out are left out: a teacher's labels for them
+    would tell the student of its test.
+    """
+    labelled = {row.group for row in manifest.rows if row.split != "pool"}
+    groups = sorted(labelled, key=lambda group: seed_of(group))
+    held_out = max(1, round(0.15 * len(groups))) if len(groups) >= 3 else 0
+    names = dict.fromkeys(groups[:held_out], "val") | dict.fromkeys(
+        groups[held_out : 2 * held_out], "test"
+    )
+    rows, problems = [], list(manifest.problems)
+    for row in manifest.rows:
+        split = names.get(row.group, "train")
+        if row.split != "pool":
+            rows.append(replace(row, split=split))
+        elif split == "train":
+            rows.append(row)
+        else:
+            reason = f"it has no mos, and its group {row.group!r} is held out for {split}"
+            problems.append(Problem(str(manifest.path), row.line, row.video, reason))
+    return Manifest(manifest.path, rows, problems)
+
+
+def _check_groups(path: Path, rows: list[Row]) -> None:
+    """One content in two splits would let a model be tested on what it learned from."""
+    lines: dict[str, dict[str, int]] = defaultdict(dict)
+    for row in rows:
+        lines[row.group].setdefault(row.split, row.line)
+    for group, where in lines.items():
+        # A content may have labelled and unlabelled training videos; nothing else may be shared.
+        if len(where.keys() - {"pool"}) > 1 or ("pool" in where and where.keys() & {"val", "test"}):
+            at = ", ".join(f"{split} (line {line})" for split, line in where.items())
+            raise ManifestError(
+                f"{path}: group {group!r} is in more than one split: {at}; "
+                "all versions of one content belong into one split"
+            )

@@ -1,0 +1,56 @@
+"""The reader protocol: a path and sorted frame indices in, frames and metadata out."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """Metadata of one video, had without decoding it.
+
+    Attributes:
+        num_frames: frames a player shows (edit lists and discarded packets left out), >= 1.
+        fps: average frames per second; 0.0 where the file does not say.
+        width, height: pixels as displayed, that is after rotation.
+        rotation: degrees clockwise that the reader turns stored frames: 0, 90, 180 or 270.
+        codec: FFmpeg's codec name, e.g. ``h264``.
+        duration: seconds; 0.0 where the file does not say.
+        pix_fmt: FFmpeg's pixel format name, e.g. ``yuv420p``.
+    """
+
+    num_frames: int
+    fps: float
+    width: int
+    height: int
+    rotation: int = 0
+    codec: str = ""
+    duration: float = 0.0
+    pix_fmt: str = ""
+
+
+class VideoReader(Protocol):
+    """Decodes, and nothing else. Opens and closes the file within each call: fork-safe, no leak."""
+
+    name: str
+
+    def probe(self, path: Path) -> VideoInfo:
+        """Read metadata.
+
+        Raises:
+            VideoError: the file is missing, empty, has no video stream, or is no video.
+        """
+        ...
+
+    def read(self, path: Path, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield ``(index, frame)`` for sorted unique indices, one decoded frame at a time.
+
+        Frames are (H, W, 3) uint8 RGB, rotated upright, full range, each a fresh array.
+
+        Raises:
+            VideoError: decoding failed, or a frame that was asked for does not exist.
+        """
+        ...

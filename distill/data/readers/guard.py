@@ -1,0 +1,103 @@
+"""The guard: in which files a seek to a key frame is exact, judged from packets alone."""
+
+from typing import Any
+
+import numpy as np
+
+from distill.data.reader import VideoInfo
+
+# Both readers gave the same pixels for these, measured in tests/reference.
+_SEEKABLE_CODECS = {"h264", "hevc", "vp9", "av1", "mpeg4", "gif"}
+_SEEKABLE_FORMATS = {"yuv420p", "yuvj420p", "yuv444p", "yuv420p10le", "bgra"}
+_SEEKABLE_CONTAINERS = ("mov", "matroska", "avi", "gif")
+_IDR = {"h264": (0x1F, 0, {5}), "hevc": (0x3F, 1, {19, 20})}
+
+
+def why_unsafe(
+    info: VideoInfo,
+    *,
+    container: str,
+    several_streams: bool,
+    shown: int,
+    discarded: int,
+    orphans: int,
+    pts: list[int | None],
+    keys: list[int],
+    all_idr: bool,
+    matrix: tuple[int, ...] | None,
+) -> str:
+    """Why a seek could yield a wrong frame, or an empty text.
+
+    Args:
+        info: metadata; its number of frames is what the file promises.
+        container: FFmpeg's name of the format.
+        several_streams: whether there is more than one video to choose from.
+        shown, discarded, orphans: packets that are shown, that an edit list hides, and that no
+            decoder shows because the file begins inside an open GOP.
+        pts: presentation time stamps in decode order.
+        keys: places of key packets in decode order.
+        all_idr: whether each key packet clears the decoder.
+        matrix: display matrix, see display_matrix.
+    """
+    if several_streams:
+        return "several video streams"
+    if info.codec not in _SEEKABLE_CODECS or info.pix_fmt not in _SEEKABLE_FORMATS:
+        return f"codec {info.codec} with {info.pix_fmt}"
+    if not container.startswith(_SEEKABLE_CONTAINERS):
+        return f"container {container}"
+    if discarded:
+        return "edit list"
+    if orphans:
+        return "begins inside an open GOP"
+    if info.num_frames != shown:
+        return "truncated"
+    if not is_turn(matrix, info.rotation):
+        return "mirrored or oblique display matrix"
+    if None in pts or len(set(pts)) != len(pts):
+        return "time stamps missing or repeated"
+    if not keys or keys[0] != 0:
+        return "does not start with a key frame"
+    # A key frame whose place in decode order is not its place in display order is an open GOP.
+    rank = np.argsort(np.argsort(np.array(pts, dtype=np.int64)))
+    if any(rank[key] != key for key in keys):
+        return "open GOP"
+    # Periodic intra refresh marks pictures as key that rebuild the image only over many frames.
+    if not all_idr:
+        return "key frames that are no IDR pictures"
+    return ""
+
+
+def is_turn(matrix: tuple[int, ...] | None, rotation: int) -> bool:
+    """Whether the matrix is exactly a rotation by ``rotation`` degrees clockwise."""
+    if matrix is None:
+        return rotation == 0
+    cos, sin = {0: (1, 0), 90: (0, 1), 180: (-1, 0), 270: (0, -1)}[rotation]
+    return matrix[:2] == (cos << 16, sin << 16) and matrix[3:5] == (-sin << 16, cos << 16)
+
+
+def is_idr(context: Any, packet: Any) -> bool:
+    """Whether a key packet clears the decoder; codecs without the distinction always do."""
+    codec = context.codec.canonical_name
+    if codec not in _IDR:
+        return True
+    mask, shift, wanted = _IDR[codec]
+    heads = _unit_heads(bytes(packet), context.extradata or b"", 4 if codec == "h264" else 21)
+    return any((head >> shift) & mask in wanted for head in heads)
+
+
+def _unit_heads(data: bytes, extradata: bytes, length_at: int) -> list[int]:
+    """First byte of each NAL unit of a packet.
+
+    Args:
+        data: the packet.
+        extradata: the decoder's configuration; begins with 1 where units carry their length
+            (MP4, Matroska), else start codes part them (MPEG-TS, AVI).
+        length_at: byte of the configuration whose two lowest bits are the length's size less 1.
+    """
+    if len(extradata) <= length_at or extradata[0] != 1:
+        return [unit[0] for unit in data.split(b"\x00\x00\x01")[1:] if unit]
+    size, at, heads = (extradata[length_at] & 3) + 1, 0, []
+    while at + size < len(data):
+        heads.append(data[at + size])
+        at += size + int.from_bytes(data[at : at + size], "big")
+    return heads

@@ -1,0 +1,59 @@
+"""Errors whose text is the whole message for the user: what is wrong, where, and what to do."""
+
+from pathlib import Path
+
+
+class DistillError(Exception):
+    """A problem that the user can mend; doors print its text without a traceback."""
+
+    exit_code = 2
+
+
+class ConfigError(DistillError):
+    """An option is unknown, has the wrong type, or lies outside its range."""
+
+
+class ManifestError(DistillError):
+    """A table of videos cannot be used; the text names the file, the row and the value."""
+
+
+class WeightsError(DistillError):
+    """Weights are missing or do not fit; the text says which file to put where."""
+
+
+class BudgetError(DistillError):
+    """A model costs more than the cap; raised before any training."""
+
+    exit_code = 3
+
+
+class BundleError(DistillError):
+    """A bundle is missing, incomplete, damaged, or not made by this program."""
+
+
+class LabelStoreError(DistillError):
+    """A label store cannot be read, or belongs to another teacher."""
+
+
+class VideoError(DistillError):
+    """One video cannot be decoded. Datasets turn it into a row with a reason, never a crash.
+
+    Args:
+        path: the file.
+        reader: name of the reader that failed (``decord``, ``pyav``).
+        reason: one line; longer native messages are cut to 200 characters.
+    """
+
+    def __init__(self, path: str | Path, reader: str, reason: str) -> None:
+        reason = " ".join(str(reason).split())[:200]
+        super().__init__(f"{path}: {reader}: {reason}")
+        self.path, self.reader, self.reason = str(path), reader, reason
+
+    def __reduce__(self) -> tuple[type["VideoError"], tuple[str, str, str]]:
+        return VideoError, (self.path, self.reader, self.reason)
+
+
+class Interrupted(DistillError):
+    """A signal stopped the run after a checkpoint was written."""
+
+    exit_code = 130

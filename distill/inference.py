@@ -1,0 +1,142 @@
+"""Scores for videos: one loop for evaluation, labelling and the scoring command."""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from tqdm import tqdm
+
+from distill.data.datamodule import eval_loader
+from distill.data.dataset import Batch, Example
+from distill.data.manifest import Row
+from distill.data.reader import VideoInfo, VideoReader
+from distill.errors import ConfigError
+from distill.model import QualityModel
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a model says of one video, or why it says nothing.
+
+    Attributes:
+        row: the video.
+        raw: the network's score; NaN where it failed.
+        members: member name -> its score.
+        frame_scores: over time, where the model has them.
+        info, content: metadata and content hash; None and empty where it failed.
+        error: the reason; empty where it is sound.
+        seconds: of decoding and scoring, the batch's share.
+    """
+
+    row: Row
+    raw: float = math.nan
+    members: dict[str, float] = field(default_factory=dict)
+    frame_scores: list[float] = field(default_factory=list)
+    info: VideoInfo | None = None
+    content: str = ""
+    error: str = ""
+    seconds: float = 0.0
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of an option: ``auto`` is the first GPU, or else the CPU.
+
+    Raises:
+        ConfigError: no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        first = str(error).splitlines()[0]
+        raise ConfigError(f"device={name}: {first}; use auto, cpu or cuda") from error
+    return device
+
+
+@torch.inference_mode()
+def score_rows(
+    model: QualityModel,
+    rows: Sequence[Row],
+    reader: VideoReader,
+    *,
+    batch_size: int = 4,
+    num_workers: int = 0,
+    device: str = "auto",
+) -> Iterator[Scored]:
+    """Score videos in order, evaluation views, float32; a broken one is a result with a reason.
+
+    Args:
+        model: the network; put into evaluation mode and moved to ``device``.
+        rows: the videos.
+        reader: of the videos.
+        batch_size: videos per forward pass; scores do not depend on it (to 1e-5).
+        num_workers: decoding processes.
+        device: auto, cpu, cuda ...
+
+    Yields:
+        One result per row, in the order of ``rows``.
+    """
+    target = pick_device(device)
+    model = model.to(target).eval()
+    examples = [Example(row) for row in rows]
+    loader = eval_loader(
+        examples, model.views, reader, batch_size=batch_size, num_workers=num_workers
+    )
+    position, start = 0, time.perf_counter()
+    for batch in loader:
+        size = len(batch) + len(batch.failed)
+        results = dict(_score_batch(model, batch.to(target), rows))
+        seconds = (time.perf_counter() - start) / size
+        for index, reason in batch.failed:
+            results[index] = Scored(rows[index], error=reason)
+        for index in range(position, position + size):
+            found = results[index]
+            yield Scored(**{**found.__dict__, "seconds": seconds})
+        position, start = position + size, time.perf_counter()
+
+
+def _score_batch(
+    model: QualityModel, batch: Batch, rows: Sequence[Row]
+) -> Iterator[tuple[int, Scored]]:
+    if len(batch) == 0:
+        return
+    prediction = model(batch.views)
+    scores = prediction.score.double().cpu().tolist()
+    members = {name: s.double().cpu().tolist() for name, s in prediction.member_scores.items()}
+    frames = None if prediction.frame_scores is None else prediction.frame_scores.cpu().tolist()
+    for at, index in enumerate(batch.index.tolist()):
+        if not math.isfinite(scores[at]):
+            yield index, Scored(rows[index], error=f"the score is {scores[at]}, no number")
+            continue
+        yield (
+            index,
+            Scored(
+                rows[index],
+                scores[at],
+                {name: values[at] for name, values in members.items()},
+                frames[at] if frames else [],
+                batch.infos[at],
+                batch.contents[at],
+            ),
+        )
+
+
+def score_all(
+    model: QualityModel,
+    rows: Sequence[Row],
+    reader: VideoReader,
+    *,
+    what: str,
+    batch_size: int = 4,
+    num_workers: int = 0,
+    device: str = "auto",
+) -> list[Scored]:
+    """``score_rows`` to a list, with a progress bar that says ``what`` and the rate."""
+    results = score_rows(
+        model, rows, reader, batch_size=batch_size, num_workers=num_workers, device=device
+    )
+    return list(tqdm(results, what, len(rows), unit="video", dynamic_ncols=True))

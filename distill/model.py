@@ -1,0 +1,72 @@
+"""What teachers and students have in common: views in, a prediction out."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from distill.data.views import View
+from distill.weights import WeightsInfo
+
+
+@dataclass
+class Prediction:
+    """What a quality model says of a batch of B videos.
+
+    Attributes:
+        score: (B,) float, higher is better; on the MOS scale once calibrated.
+        frame_scores: (B, T) or None; their mean need not be ``score``.
+        member_scores: per ensemble member (B,), on the same scale as ``score``.
+        features: per member or stage (B, D), for fusion and feature distillation.
+    """
+
+    score: Tensor
+    frame_scores: Tensor | None = None
+    member_scores: dict[str, Tensor] = field(default_factory=dict)
+    features: dict[str, Tensor] = field(default_factory=dict)
+
+
+class QualityModel(nn.Module):
+    """A network that scores videos from its views. Teachers and students are both this.
+
+    Attributes:
+        views: name -> what the network wants to see of one video. ``forward`` receives, under
+            the same names, uint8 tensors (B, *view.shape); it normalises them itself, so that
+            mean and standard deviation travel with the weights.
+    """
+
+    views: Mapping[str, View]
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Prediction:
+        """Score a batch.
+
+        Args:
+            batch: view name -> uint8 (B, *view.shape), RGB 0..255.
+        """
+        raise NotImplementedError(type(self).__name__)
+
+    def pretrained_parameters(self) -> Iterator[nn.Parameter]:
+        """Parameters that start from pretrained weights and want a smaller learning rate."""
+        for _, module, info in self._backbones():
+            if info.source != "none":
+                yield from module.parameters()
+
+    def random_backbones(self) -> list[str]:
+        """Parts that started without pretrained weights."""
+        return [name for name, _, info in self._backbones() if info.source == "none"]
+
+    def licenses(self) -> list[str]:
+        """Origin and licence of the weights that it started from, for the bundle."""
+        found = [
+            f"{info.detail}: {info.license}"
+            for _, _, info in self._backbones()
+            if info.source != "none"
+        ]
+        return list(dict.fromkeys(found))
+
+    def _backbones(self) -> Iterator[tuple[str, nn.Module, WeightsInfo]]:
+        """Parts that say where their weights came from, in an attribute ``info``."""
+        for name, module in self.named_modules():
+            info = getattr(module, "info", None)
+            if isinstance(info, WeightsInfo):
+                yield name, module, info

@@ -1,0 +1,138 @@
+"""Pictures of a run: predictions against MOS, label distributions, learning curves, worst cases."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from distill.data.reader import VideoReader
+from distill.errors import VideoError
+from distill.inference import Scored
+from distill.metrics import Scores
+
+BLUE, ORANGE, GREY = "#3366aa", "#dd7722", "#888888"
+
+
+def scatter(
+    path: Path, predicted: Sequence[float], mos: Sequence[float], scores: Scores, title: str
+) -> None:
+    """Predicted score against MOS, with the diagonal and the correlations."""
+    figure, axes = plt.subplots(figsize=(5.2, 5.2))
+    low = float(min(np.min(predicted), np.min(mos))) - 0.1
+    high = float(max(np.max(predicted), np.max(mos))) + 0.1
+    axes.plot([low, high], [low, high], color=GREY, linewidth=1, zorder=1, label="score = MOS")
+    axes.scatter(mos, predicted, s=22, color=BLUE, alpha=0.65, edgecolors="none", zorder=2)
+    axes.set(xlim=(low, high), ylim=(low, high), xlabel="MOS", ylabel="predicted score")
+    axes.set_title(
+        f"{title}\nSRCC {scores.srcc:.3f}   PLCC {scores.plcc:.3f}   "
+        f"RMSE {scores.rmse_raw:.3f}   n = {scores.n}",
+        fontsize=10,
+    )
+    axes.set_aspect("equal")
+    axes.legend(loc="upper left", fontsize=8, frameon=False)
+    _save(figure, path)
+
+
+def distributions(path: Path, series: Mapping[str, Sequence[float]], title: str) -> None:
+    """Histograms of scores over each other, for example MOS and pseudo-labels."""
+    figure, axes = plt.subplots(figsize=(6, 3.6))
+    everything = np.concatenate([np.asarray(values, float) for values in series.values()])
+    bins = np.linspace(everything.min(), everything.max() + 1e-9, 25)
+    for (name, values), colour in zip(series.items(), (BLUE, ORANGE, GREY), strict=False):
+        axes.hist(
+            values, bins=list(bins), density=True, alpha=0.55, color=colour,
+            label=f"{name} (n = {len(values)})",
+        )  # fmt: skip
+    axes.set(xlabel="score", ylabel="density", title=title)
+    axes.legend(fontsize=8, frameon=False)
+    _save(figure, path)
+
+
+def curves(path: Path, metrics: Path) -> None:
+    """Learning curves by loss part, and the validation correlations, from the CSV log."""
+    columns: dict[str, list[tuple[int, float]]] = {}
+    with metrics.open(newline="") as file:
+        for row in csv.DictReader(file):
+            for name, value in row.items():
+                if value and name.startswith(("train/", "val/")):
+                    columns.setdefault(name, []).append((int(row["step"]), float(value)))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8))
+    for name, points in sorted(columns.items()):
+        steps, values = zip(*points, strict=True)
+        if name.startswith("train/"):
+            left.plot(steps, _smooth(values), label=name.removeprefix("train/"), linewidth=1.3)
+        elif name in ("val/srcc", "val/plcc"):
+            right.plot(steps, values, marker="o", markersize=3, label=name.removeprefix("val/"))
+    left.set(xlabel="step", title="training loss by part (running mean)")
+    right.set(xlabel="step", title="validation correlation")
+    for axes in (left, right):
+        axes.grid(alpha=0.25)
+        if axes.lines:
+            axes.legend(fontsize=8, frameon=False)
+    _save(figure, path)
+
+
+def worst_cases(
+    path: Path, results: Sequence[Scored], predicted: Sequence[float], reader: VideoReader
+) -> None:
+    """The middle frames of the six videos with the largest errors."""
+    errors = [abs(p - r.row.mos) for p, r in zip(predicted, results, strict=True)]
+    order = np.argsort(errors)[::-1][:6]
+    figure, axes = plt.subplots(2, 3, figsize=(10, 6.4))
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, at in zip(axes.flat, order, strict=False):
+        result = results[at]
+        axis.set_title(
+            f"{result.row.video}\nMOS {result.row.mos:.2f}, predicted {predicted[at]:.2f}",
+            fontsize=8,
+        )
+        assert result.info is not None
+        try:
+            for _, frame in reader.read(result.row.path, [result.info.num_frames // 2]):
+                axis.imshow(frame)
+        except VideoError as error:
+            axis.text(0.5, 0.5, error.reason, ha="center", wrap=True, fontsize=7)
+    _save(figure, path)
+
+
+def comparison(path: Path, rows: Sequence[Mapping[str, object]], title: str) -> None:
+    """SRCC with its interval for each model of a table, GMACs beside the name.
+
+    Args:
+        path: of the picture.
+        rows: each with ``name``, ``srcc``, ``low``, ``high``, ``gmacs``.
+        title: of the picture.
+    """
+    figure, axes = plt.subplots(figsize=(7, 0.7 * len(rows) + 1.6))
+    for at, row in enumerate(rows):
+        value, low, high = (float(str(row[key])) for key in ("srcc", "low", "high"))
+        axes.plot([low, high], [at, at], color=GREY, linewidth=2)
+        axes.plot(value, at, "o", color=BLUE, markersize=8)
+        axes.annotate(f"{value:.3f}", (value, at), (0, 8), textcoords="offset points", ha="center")
+    names = [f"{row['name']}\n{float(str(row['gmacs'])):.2f} GMACs" for row in rows]
+    axes.set_yticks(range(len(rows)), names, fontsize=9)
+    axes.invert_yaxis()
+    axes.margins(y=0.25)
+    axes.set(xlabel="SRCC, with the 95% bootstrap interval over contents", title=title)
+    axes.grid(axis="x", alpha=0.25)
+    _save(figure, path)
+
+
+def _smooth(values: Sequence[float], window: int = 10) -> np.ndarray:
+    total = np.cumsum(np.insert(np.asarray(values, float), 0, 0.0))
+    ends = np.arange(1, len(values) + 1)
+    starts = np.maximum(0, ends - window)
+    return (total[ends] - total[starts]) / (ends - starts)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)

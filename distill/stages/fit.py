@@ -1,0 +1,145 @@
+"""What both training commands do once network, loss and examples are chosen."""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from distill import plots
+from distill.bundle import load_weights
+from distill.config import TrainStudentConfig, TrainTeacherConfig
+from distill.data.datamodule import VQADataModule
+from distill.data.dataset import Example
+from distill.data.manifest import Manifest, Problem, Row
+from distill.data.reader import VideoReader
+from distill.errors import ManifestError
+from distill.inference import Scored, score_all
+from distill.losses import WeightedLoss
+from distill.metrics import Logistic4, Scores, evaluate, fit_logistic4
+from distill.model import QualityModel
+from distill.runs import Run
+from distill.tracking import Tracker
+from distill.training import BEST, LAST, QualityModule, make_trainer
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Fitted:
+    """A trained network.
+
+    Attributes:
+        model: with the averaged weights of the best epoch on validation.
+        calibration: raw score -> MOS, fitted on validation.
+        val: calibrated scores on validation.
+        minutes: of training, validation included; of this process only where it resumed.
+    """
+
+    model: QualityModel
+    calibration: Logistic4
+    val: Scores
+    minutes: float
+
+
+def fit(
+    model: QualityModel,
+    train: Sequence[Example],
+    val: Sequence[Row],
+    reader: VideoReader,
+    config: TrainTeacherConfig | TrainStudentConfig,
+    run: Run,
+    tracker: Tracker,
+    manifest: Manifest,
+) -> Fitted | None:
+    """Train, take the best epoch, calibrate on validation, write plots.
+
+    Returns:
+        None on every process but the first.
+
+    Raises:
+        Interrupted: a signal; a checkpoint was written.
+        ManifestError: too few validation videos can be decoded.
+    """
+    training, data = config.training, config.data
+    loss = WeightedLoss(config.loss)
+    module = QualityModule(model, loss, training, config.seed)
+    datamodule = VQADataModule(
+        train,
+        [Example(row, target=row.mos) for row in val],
+        model.views,
+        reader,
+        batch_size=training.batch_size,
+        num_workers=data.num_workers,
+        seed=config.seed,
+        batches_per_epoch=training.batches_per_epoch,
+    )
+    trainer = make_trainer(training, run.folder, tracker.loggers(), [])
+    last = run.folder / "checkpoints" / LAST
+    start = time.monotonic()
+    trainer.fit(
+        module, datamodule=datamodule, ckpt_path=last if run.resumed else None, weights_only=True
+    )
+    if trainer.global_rank != 0:
+        return None
+    minutes = (time.monotonic() - start) / 60
+    best = run.folder / "checkpoints" / BEST
+    load_weights(model, best if best.is_file() else last)
+    scored = score_all(
+        model, val, reader, batch_size=training.batch_size, num_workers=datamodule.num_workers,
+        what="validating",
+    )  # fmt: skip
+    failed = [
+        Problem(str(manifest.path), s.row.line, s.row.video, s.error) for s in scored if s.error
+    ]
+    failed += [
+        Problem(str(manifest.path), train[i].row.line, train[i].row.video, reason)
+        for i, reason in sorted(module.failed.items())
+    ]
+    run.problems([*manifest.problems, *failed])
+    if failed:
+        log.warning("%d videos could not be decoded; see problems.csv", len(failed))
+    sound = [s for s in scored if not s.error]
+    if len(sound) < 3:
+        raise ManifestError(f"only {len(sound)} validation videos could be decoded")
+    raw = np.array([s.raw for s in sound])
+    mos = np.array([s.row.mos for s in sound])
+    calibration = fit_logistic4(raw, mos)
+    predicted = np.asarray(calibration(raw))
+    scores = evaluate(predicted, mos, [s.row.group for s in sound])
+    _report(run, tracker, sound, predicted, scores, reader)
+    return Fitted(model, calibration, scores, minutes)
+
+
+def _report(
+    run: Run, tracker: Tracker, sound: list[Scored], predicted: np.ndarray, scores: Scores,
+    reader: VideoReader,
+) -> None:  # fmt: skip
+    mos = [s.row.mos for s in sound]
+    plots.scatter(run.plots / "val_scatter.png", predicted.tolist(), mos, scores, "validation")
+    plots.worst_cases(run.plots / "val_worst.png", sound, predicted.tolist(), reader)
+    metrics = run.folder / "metrics" / "metrics.csv"
+    if metrics.is_file():
+        plots.curves(run.plots / "curves.png", metrics)
+        tracker.picture("plots/curves", run.plots / "curves.png")
+    tracker.predictions(
+        "val",
+        [
+            {"video": s.row.video, "mos": s.row.mos, "predicted": float(p), "group": s.row.group}
+            for s, p in zip(sound, predicted, strict=True)
+        ],
+    )
+    tracker.picture("plots/val_scatter", run.plots / "val_scatter.png")
+    tracker.frames("plots/val_worst", run.plots / "val_worst.png")
+
+
+def tell_random_weights(names: Sequence[str]) -> None:
+    """A trainable backbone without pretrained weights: a warning that nobody can miss."""
+    if names:
+        bar = "!" * 88
+        log.warning(
+            "%s\n! RANDOM WEIGHTS: %s start(s) untrained; on a few thousand videos that costs much"
+            "\n! accuracy. Pretrained weights: ...weights=auto, or a path to a file.\n%s",
+            bar, ", ".join(names), bar,
+        )  # fmt: skip

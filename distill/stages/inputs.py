@@ -1,0 +1,160 @@
+"""What the commands take in: the labelled table, the pool, and what earlier commands left."""
+
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+from distill.bundle import Bundle, find_bundle, load_bundle
+from distill.config import DataConfig, folder
+from distill.data.dataset import Example
+from distill.data.demo import make_demo
+from distill.data.identity import seed_of
+from distill.data.manifest import Manifest, Problem, Row, read_manifest
+from distill.errors import BundleError, ConfigError, LabelStoreError, ManifestError
+from distill.labels import Label, LabelStore, find_store
+
+log = logging.getLogger(__name__)
+
+
+def load_manifest(data: DataConfig) -> Manifest:
+    """The table of ``data``, its problems told; the embedded data set is made at first use.
+
+    Raises:
+        ManifestError: see ``read_manifest``; or ``data.labelled_groups`` is too large.
+        ConfigError: ``data=manifest`` without a table.
+    """
+    if data.name == "demo":
+        log.info(
+            "data: the embedded demo set; your own: data=manifest data.manifest=TABLE.csv"
+            " (columns video, mos, split, group)"
+        )
+        manifest = read_manifest(make_demo())
+    elif data.manifest is None:
+        raise ConfigError("data=manifest needs the table: data.manifest=TABLE.csv")
+    else:
+        manifest = read_manifest(folder(data.manifest), folder(data.root) if data.root else None)
+    if data.labelled_groups is not None:
+        manifest = manifest.hide_labels(data.labelled_groups)
+    tell_problems(manifest.problems, len(manifest.rows))
+    counts = {name: len(manifest.split(name)) for name in ("train", "val", "test", "pool")}
+    log.info("data: %s: %s", manifest.path, ", ".join(f"{n} {k}" for k, n in counts.items()))
+    return manifest
+
+
+def tell_problems(problems: list[Problem], used: int) -> None:
+    """Name the rows that are left out."""
+    if problems:
+        shown = "".join(f"\n  {problem}" for problem in problems[:10])
+        more = f"\n  and {len(problems) - 10} more" if len(problems) > 10 else ""
+        log.warning("%d rows left out, %d used:%s%s", len(problems), used, shown, more)
+
+
+def training_rows(manifest: Manifest, val_share: float) -> tuple[list[Row], list[Row]]:
+    """Labelled training and validation rows; without a val split, whole train contents are taken.
+
+    Raises:
+        ManifestError: too few labelled videos to train and validate.
+    """
+    train, val = manifest.split("train"), manifest.split("val")
+    if not val:
+        groups = sorted({row.group for row in train}, key=seed_of)
+        taken = set(groups[: max(1, math.ceil(val_share * len(groups)))])
+        val = [row for row in train if row.group in taken]
+        train = [row for row in train if row.group not in taken]
+        log.warning("no val split: %d train contents taken for it (data.val_share)", len(taken))
+    if len(train) < 4 or len(val) < 3:
+        raise ManifestError(
+            f"{manifest.path}: {len(train)} labelled train and {len(val)} val videos;"
+            " training needs at least 4 and 3"
+        )
+    return train, val
+
+
+def take_bundle(given: str | None, outputs: Path, role: str, option: str) -> Bundle:
+    """The bundle that an option names, or the newest of a role.
+
+    Raises:
+        BundleError: none there, or it cannot be read.
+    """
+    path = folder(given) if given else find_bundle(outputs, role)
+    if path is None:
+        raise BundleError(
+            f"no {role} bundle below {outputs}; run `python train_{role}.py` first,"
+            f" or name one: {option}=FOLDER"
+        )
+    bundle = load_bundle(path)
+    how = "" if given else f" (the newest; another: {option}=FOLDER)"
+    log.info("%s: %s%s", bundle.role, path, how)
+    return bundle
+
+
+def take_labels(given: str | None, outputs: Path) -> LabelStore | None:
+    """The label store that an option names, the newest, or None for ``labels=none``.
+
+    Raises:
+        LabelStoreError: none there, or it cannot be read.
+    """
+    if given == "none":
+        log.info("pseudo-labels: none (labels=none)")
+        return None
+    path = folder(given) if given else find_store(outputs)
+    if path is None:
+        raise LabelStoreError(
+            f"no pseudo-labels below {outputs}; run `python pseudo_label.py` first, name a store"
+            " with labels=FOLDER, or go without: labels=none"
+        )
+    store = LabelStore(path)
+    how = "" if given else " (the newest; another: labels=FOLDER, without: labels=none)"
+    log.info("pseudo-labels: %s%s", path, how)
+    return store
+
+
+def pseudo_examples(store: LabelStore, held_out: list[Row], weight: float) -> list[Example]:
+    """Examples of the usable labels; contents of the validation and test videos are kept out.
+
+    Raises:
+        LabelStoreError: no usable label.
+    """
+    usable = store.usable()
+    total = store.meta.get("videos")
+    if total and len(store.read()) < total:
+        log.warning(
+            "%s: %d of %d videos are labelled; `python pseudo_label.py store=%s` goes on",
+            store.folder, len(store.read()), total, store.folder,
+        )  # fmt: skip
+    groups, paths = {r.group for r in held_out}, {str(r.path) for r in held_out}
+    kept = [label for label in usable if label.path not in paths and label.group not in groups]
+    if len(kept) < len(usable):
+        log.warning(
+            "%d pseudo-labelled videos are left out: their contents are in val or test",
+            len(usable) - len(kept),
+        )
+    missing = [label for label in kept if not Path(label.path).is_file()]
+    if missing:
+        log.warning(
+            "%d pseudo-labelled videos are gone, for example %s", len(missing), missing[0].path
+        )
+    kept = [label for label in kept if Path(label.path).is_file()]
+    if not kept:
+        raise LabelStoreError(f"{store.folder}: no usable pseudo-label; or train with labels=none")
+    return [_example(label, weight) for label in kept]
+
+
+def _example(label: Label, weight: float) -> Example:
+    row = Row(label.video, Path(label.path), group=label.group)
+    return Example(row, target=label.score, weight=weight, pseudo=True)
+
+
+def without_weights(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Constructor arguments that build the same network and load no pretrained weights."""
+    return {**_nested_without_weights(kwargs), "weights": "none"}
+
+
+def _nested_without_weights(kwargs: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: _nested_without_weights(value)
+        if isinstance(value, dict)
+        else ("none" if key == "weights" else value)
+        for key, value in kwargs.items()
+    }

@@ -1,0 +1,165 @@
+"""Score any videos with a bundle: a table on the terminal, CSV or JSON on request.
+
+python score.py FOLDER                                  newest student; with sub-folders
+python score.py a.mp4 b.mp4 --bundle DIR
+python score.py FOLDER --csv scores.csv                 - is standard output
+python score.py FOLDER --json scores.json
+"""
+
+import argparse
+import csv
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from distill.bundle import Bundle, find_bundle, load_bundle
+from distill.config import folder
+from distill.data.datamodule import default_workers
+from distill.data.manifest import Row, read_pool
+from distill.data.readers import make_reader
+from distill.errors import BundleError, ConfigError
+from distill.inference import Scored, score_all
+
+FAILED = 1  # exit code where some videos could not be scored
+
+
+def run(words: Sequence[str]) -> int:
+    """Score videos.
+
+    Args:
+        words: the command line, without the program's name.
+
+    Returns:
+        Exit code: 0, or 1 where some videos could not be scored.
+
+    Raises:
+        DistillError: no bundle, no video.
+    """
+    options = _parser().parse_args(words)
+    if (options.workers is not None and options.workers < 0) or options.batch_size < 1:
+        raise ConfigError("--workers must be at least 0 and --batch-size at least 1")
+    bundle = _bundle(options.bundle, options.outputs)
+    rows = _rows(options.videos)
+    workers = default_workers() if options.workers is None else options.workers
+    scored = score_all(
+        bundle.model,
+        rows,
+        make_reader(options.reader),
+        what="scoring",
+        batch_size=options.batch_size,
+        num_workers=min(len(rows), workers),
+        device=options.device,
+    )
+    records = [_record(s, bundle) for s in scored]
+    if options.csv is None and options.json is None:
+        _print_table(records, bundle)
+    if options.csv is not None:
+        _write(options.csv, lambda file: _csv(file, records))
+    if options.json is not None:
+        _write(options.json, lambda file: json.dump(records, file, indent=2, allow_nan=False))
+    failed = [record for record in records if record["error"]]
+    if failed:
+        sys.stderr.write(f"{len(failed)} of {len(records)} videos could not be scored:\n")
+        for record in failed:
+            sys.stderr.write(f"  {record['video']}: {record['error']}\n")
+    return FAILED if failed else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python score.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="Exit code: 0 all scored, 1 some videos failed, 2 nothing could be done.",
+    )
+    add = parser.add_argument
+    add("videos", nargs="+", metavar="VIDEO_OR_FOLDER", help="files, folders, lists (.txt, .csv)")
+    add("--bundle", metavar="DIR", help="which model; default: the newest student, else teacher")
+    outputs = os.environ.get("DISTILL_OUTPUTS", "outputs")
+    add("--outputs", default=outputs, metavar="DIR", help="where runs are looked for")
+    add("--csv", metavar="FILE", help="write CSV; - is standard output")
+    add("--json", metavar="FILE", help="write JSON; - is standard output")
+    add("--reader", default="auto", help="auto, decord or pyav")
+    add("--device", default="auto", help="auto, cpu, cuda ...")
+    add("--batch-size", type=int, default=4, help="videos per forward pass (default 4)")
+    add("--workers", type=int, help="decoding processes; default: one per core, at most 8")
+    return parser
+
+
+def _bundle(given: str | None, outputs: str) -> Bundle:
+    if given:
+        return load_bundle(folder(given))
+    for role in ("student", "teacher"):
+        found = find_bundle(Path(outputs), role)
+        if found:
+            sys.stderr.write(f"{role}: {found} (the newest; another: --bundle DIR)\n")
+            return load_bundle(found)
+    raise BundleError(
+        f"no bundle below {outputs}; train one with `python train_student.py +budget=120`,"
+        " or name one: --bundle DIR"
+    )
+
+
+def _rows(videos: Sequence[str]) -> list[Row]:
+    rows: dict[str, Row] = {}
+    for name in videos:
+        path = folder(name)
+        pool = read_pool(path)
+        for row in pool.rows:
+            shown = name if path.is_file() and len(pool.rows) == 1 else f"{name}/{row.video}"
+            rows.setdefault(str(row.path), Row(shown.replace("//", "/"), row.path))
+        for problem in pool.problems:
+            sys.stderr.write(f"left out: {problem}\n")
+    return list(rows.values())
+
+
+def _record(scored: Scored, bundle: Bundle) -> dict[str, Any]:
+    info = scored.info
+    sound = not scored.error
+    return {
+        "video": scored.row.video,
+        "score": bundle.calibrated(scored.raw) if sound else None,
+        "raw": scored.raw if sound else None,
+        "width": info.width if info else None,
+        "height": info.height if info else None,
+        "fps": info.fps if info else None,
+        "duration": info.duration if info else None,
+        "model": bundle.fingerprint,
+        "error": scored.error,
+    }
+
+
+def _csv(file: Any, records: list[dict[str, Any]]) -> None:
+    writer = csv.DictWriter(file, list(records[0]))
+    writer.writeheader()
+    writer.writerows(records)
+
+
+def _write(name: str, write: Any) -> None:
+    if name == "-":
+        write(sys.stdout)
+        sys.stdout.write("\n")
+        return
+    with Path(name).open("w", newline="", encoding="utf-8") as file:
+        write(file)
+    sys.stderr.write(f"wrote {name}\n")
+
+
+def _print_table(records: list[dict[str, Any]], bundle: Bundle) -> None:
+    data = bundle.spec["provenance"].get("data", "")
+    width = max(5, *(len(r["video"]) for r in records))
+    print(f"{'video':{width}}  score  size        fps    seconds")
+    for r in records:
+        if r["error"]:
+            print(f"{r['video']:{width}}  failed: {r['error']}")
+            continue
+        size = f"{r['width']}x{r['height']}"
+        print(
+            f"{r['video']:{width}}  {r['score']:5.2f}  {size:10}  {r['fps']:5.1f}"
+            f"  {r['duration']:7.1f}"
+        )
+    if Path(data).parent.name.startswith("demo"):
+        print("This model learned from the demo data only: its scores are no MOS.")

@@ -1,0 +1,185 @@
+"""Train a light student on MOS and pseudo-labels, within a budget of GMACs a video.
+
+    python train_student.py +budget=120                     newest labels, the demo data
+    python train_student.py student=swin_t +budget=120      always the Swin-T
+    python train_student.py student=compact +budget=4       EfficientNet-Lite0
+    python train_student.py +budget=120 labels=none         without pseudo-labels
+    python train_student.py -m +budget=20,120               one run for each cap
+    python train_student.py +budget=120 dry_run=true        check everything, print the plan
+    python train_student.py +budget=120 resume=true         go on after a kill
+
+The budget counts fvcore multiply-adds (GMACs) over all frames of one video, as the NTIRE 2025
+challenge does with its cap of 120. Over it, the run stops before any training.
+Next: python evaluate.py, python score.py VIDEO_OR_FOLDER
+"""
+
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+from omegaconf import DictConfig
+
+from distill import plots
+from distill.bundle import save_bundle
+from distill.config import TrainStudentConfig, split_target, to_config
+from distill.cost import check_budget, profile
+from distill.data.dataset import Example
+from distill.data.manifest import Manifest
+from distill.data.reader import VideoReader
+from distill.data.readers import make_reader
+from distill.inference import score_all
+from distill.labels import LabelStore
+from distill.losses import WeightedLoss
+from distill.metrics import bootstrap_groups, evaluate
+from distill.model import QualityModel
+from distill.runs import Run
+from distill.stages.fit import Fitted, fit, tell_random_weights
+from distill.stages.inputs import (
+    load_manifest,
+    pseudo_examples,
+    take_labels,
+    training_rows,
+    without_weights,
+)
+from distill.stages.train_teacher import score_scale
+from distill.tracking import Tracker
+
+log = logging.getLogger(__name__)
+
+
+def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
+    """Train a student.
+
+    Args:
+        cfg: what Hydra composed; see ``TrainStudentConfig``.
+        out: run directory.
+        resumed: go on with the run of that directory.
+
+    Returns:
+        What ``result.json`` holds; empty for a dry run and on processes but the first.
+
+    Raises:
+        BudgetError: the student costs more than ``budget``; nothing was trained.
+        DistillError: the options, the data or the weights cannot be used; ``Interrupted``.
+    """
+    config: TrainStudentConfig = to_config(cfg, TrainStudentConfig)
+    pl.seed_everything(config.seed, verbose=False)
+    target, kwargs = split_target(config.student, "student")
+    WeightedLoss(config.loss)
+    bare = without_weights(kwargs)
+    if config.budget is None:
+        cost = profile(target(**bare))
+    else:
+        cost = check_budget(target, bare, config.budget)
+    log.info("student: %s\n%s", config.student["_target_"], cost)
+    if config.budget is not None:
+        log.info("budget: %.2f of %g GMACs a video", cost.gmacs, config.budget)
+    manifest = load_manifest(config.data)
+    train, val = training_rows(manifest, config.data.val_share)
+    reader = make_reader(config.reader)
+    examples = [Example(row, target=row.mos) for row in train]
+    kwargs |= score_scale(examples)
+    store = take_labels(config.labels, Path(config.outputs))
+    if store is not None:
+        held_out = [*val, *manifest.split("test")]
+        examples += pseudo_examples(store, held_out, config.training.pseudo_weight)
+    model: QualityModel = target(**kwargs)
+    tell_random_weights(model.random_backbones())
+    training = config.training
+    log.info(
+        "plan: %d labelled and %d pseudo-labelled videos, %d for validation, %d epochs of"
+        " batches of %d", len(train), len(examples) - len(train), len(val), training.epochs,
+        training.batch_size,
+    )  # fmt: skip
+    if config.dry_run:
+        log.info("dry run: nothing was trained")
+        return {}
+    this = Run(out, config, resumed)
+    tracker = Tracker(config.tracking, out, "train_student", config, resumed)
+    if store is not None:
+        picture = this.plots / "targets.png"
+        series = {
+            "MOS": [e.target for e in examples if not e.pseudo],
+            "pseudo-labels": [e.target for e in examples if e.pseudo],
+        }
+        plots.distributions(picture, series, "what the student learns from")
+        tracker.picture("plots/targets", picture)
+    fitted = fit(model, examples, val, reader, config, this, tracker, manifest)
+    if fitted is None:
+        return {}
+    test = _test(fitted, manifest, reader, this, tracker)
+    spec = save_bundle(
+        out / "bundle",
+        fitted.model,
+        role="student",
+        target=config.student["_target_"],
+        kwargs=without_weights(kwargs),
+        calibration=fitted.calibration,
+        cost={**asdict(cost), "budget": config.budget},
+        provenance={
+            "data": str(manifest.path),
+            "labelled": len(train),
+            "pseudo_labelled": len(examples) - len(train),
+            "teacher": store.meta["teacher"] if store else None,
+            "run": str(out),
+        },
+        licenses=_licenses(model, store),
+        metrics={f"val {k}": round(v, 4) for k, v in asdict(fitted.val).items()} | test,
+    )
+    result = {
+        "bundle": str(out / "bundle"),
+        "fingerprint": spec["fingerprint"],
+        "val": asdict(fitted.val),
+        "test": test,
+        "gmacs": cost.gmacs,
+        "params_m": cost.params_m,
+        "budget": config.budget,
+        "minutes": fitted.minutes,
+    }
+    tracker.summary(
+        {**{f"val/{k}": v for k, v in result["val"].items()}, **test, "gmacs": cost.gmacs,
+         "budget": config.budget}
+    )  # fmt: skip
+    tracker.close()
+    this.finish(result)
+    log.info("%.1f minutes; bundle: %s", fitted.minutes, out / "bundle")
+    log.info("next: python score.py VIDEO_OR_FOLDER")
+    return result
+
+
+def _test(
+    fitted: Fitted, manifest: Manifest, reader: VideoReader, run: Run, tracker: Tracker
+) -> dict[str, float]:
+    """The test split, once; empty where the table has none."""
+    rows = manifest.split("test")
+    if not rows:
+        log.warning("%s: no test split, so nothing is tested", manifest.path)
+        return {}
+    scored = score_all(fitted.model, rows, reader, what="testing")
+    sound = [s for s in scored if not s.error]
+    if len(sound) < 3:
+        log.warning("only %d test videos could be decoded, so nothing is tested", len(sound))
+        return {}
+    mos = np.array([s.row.mos for s in sound])
+    predicted = np.asarray(fitted.calibration(np.array([s.raw for s in sound])))
+    groups = [s.row.group for s in sound]
+    scores = evaluate(predicted, mos, groups)
+    interval = bootstrap_groups(predicted, mos, groups)
+    log.info(
+        "test: SRCC %.3f [%.3f, %.3f] (95%% over %d contents), PLCC %.3f, KRCC %.3f, RMSE %.3f",
+        scores.srcc, interval.low, interval.high, interval.n_groups, scores.plcc, scores.krcc,
+        scores.rmse_raw,
+    )  # fmt: skip
+    picture = run.plots / "test_scatter.png"
+    plots.scatter(picture, predicted.tolist(), mos.tolist(), scores, "test")
+    tracker.picture("plots/test_scatter", picture)
+    found = {f"test {k}": round(v, 4) for k, v in asdict(scores).items()}
+    return found | {"test srcc low": interval.low, "test srcc high": interval.high}
+
+
+def _licenses(model: QualityModel, store: LabelStore | None) -> list[str]:
+    taught = store.meta.get("licenses", []) if store else []
+    return list(dict.fromkeys([*model.licenses(), *taught]))

@@ -1,0 +1,268 @@
+"""The LightningModule that trains any quality model, and the callbacks that guard its checkpoints.
+
+Network and loss are injected; nothing here knows a concrete one.
+"""
+
+import logging
+import math
+import os
+import signal
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import (
+    Callback,
+    EMAWeightAveraging,
+    ModelCheckpoint,
+    TQDMProgressBar,
+)
+from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
+
+from distill.config import TrainingConfig
+from distill.data.dataset import Batch
+from distill.data.identity import seed_of
+from distill.errors import Interrupted
+from distill.losses import WeightedLoss
+from distill.metrics import CorrelationMetric
+from distill.model import QualityModel
+
+BEST, LAST = "best.ckpt", "last.ckpt"
+SELECT = "val/select"  # what the best checkpoint is chosen by: the mean of SRCC and PLCC
+
+
+class QualityModule(pl.LightningModule):
+    """Trains a quality model on MOS and pseudo-labels.
+
+    Args:
+        model: the network.
+        loss: on the scores; also, with weight ``training.member_loss``, on each member's.
+        training: learning rates and schedule.
+        seed: dropout masks are a function of it and of the step, so that a resumed run repeats
+            an unbroken one.
+    """
+
+    def __init__(
+        self, model: QualityModel, loss: WeightedLoss, training: TrainingConfig, seed: int
+    ) -> None:
+        super().__init__()
+        self.model, self.loss = model, loss
+        self.settings, self.seed = training, seed
+        self.agreement = CorrelationMetric()
+        self.failed: dict[int, str] = {}
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        torch.manual_seed(seed_of(self.seed, "step", self.global_step, self.global_rank))
+        loader = self.trainer.train_dataloader
+        assert loader is not None
+        loader.batch_sampler.done = batch_idx + 1  # what a checkpoint of this step resumes from
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        self.failed.update(batch.failed)
+        if len(batch) == 0:  # every rank must take part in the gathered losses: weight 0 does
+            batch = self._weightless()
+        prediction = self.model(batch.views)
+        total, parts = self.loss(prediction.score, batch.target, batch.weight)
+        for name, score in prediction.member_scores.items():
+            member, _ = self.loss(score, batch.target, batch.weight)
+            total = total + self.settings.member_loss * member
+            parts[f"member_{name}"] = member.detach()
+        self.log("train/loss", total.detach(), prog_bar=True, batch_size=len(batch))
+        self.log_dict({f"train/{k}": v for k, v in parts.items()}, batch_size=len(batch))
+        return total
+
+    def _weightless(self) -> Batch:
+        views = {
+            name: torch.zeros((1, *view.shape), dtype=torch.uint8, device=self.device)
+            for name, view in self.model.views.items()
+        }
+        zero = torch.zeros(1, device=self.device)
+        return Batch(views, zero.long(), zero, zero, zero.bool(), [], [], [])
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        if len(batch):
+            self.agreement.update(self.model(batch.views).score.float(), batch.target)
+
+    def on_validation_epoch_end(self) -> None:
+        values = {k: torch.nan_to_num(torch.as_tensor(v)) for k, v in self._agreement().items()}
+        self.log("val/srcc", values["srcc"].float(), prog_bar=True)
+        self.log("val/plcc", values["plcc"].float(), prog_bar=True)
+        self.log(SELECT, (values["srcc"].float() + values["plcc"].float()) / 2)
+
+    def _agreement(self) -> dict[str, Any]:
+        values = self.agreement.compute()
+        self.agreement.reset()
+        return values
+
+    def configure_optimizers(self) -> Any:
+        groups = parameter_groups(self.model, self.settings)
+        optimizer = torch.optim.AdamW(groups)
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = WarmupCosine(steps, self.settings.warmup)
+        scheduler = {"scheduler": LambdaLR(optimizer, schedule), "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": scheduler}
+
+
+class WarmupCosine:
+    """Learning rate factor: linear rise over a share of all steps, then half a cosine to zero."""
+
+    def __init__(self, steps: int, warmup: float) -> None:
+        self.steps, self.rise = max(1, steps), max(1, round(steps * warmup))
+
+    def __call__(self, step: int) -> float:
+        if step < self.rise:
+            return (step + 1) / self.rise
+        done = (step - self.rise) / max(1, self.steps - self.rise)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+def parameter_groups(model: QualityModel, training: TrainingConfig) -> list[dict[str, Any]]:
+    """Trainable parameters by learning rate and decay.
+
+    Pretrained parameters get ``backbone_lr``, new ones ``lr``; biases, norms and other vectors
+    no weight decay.
+    """
+    pretrained = {id(p) for p in model.pretrained_parameters()}
+    groups: dict[tuple[float, float], list[Tensor]] = {}
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            lr = training.backbone_lr if id(parameter) in pretrained else training.lr
+            decay = training.weight_decay if parameter.ndim > 1 else 0.0
+            groups.setdefault((lr, decay), []).append(parameter)
+    return [
+        {"params": params, "lr": lr, "weight_decay": decay}
+        for (lr, decay), params in groups.items()
+        if lr > 0
+    ]
+
+
+class LastCheckpoint(Callback):
+    """Writes ``last.ckpt`` after every epoch, every few minutes, and when a signal asks to stop.
+
+    The file is written under another name and then renamed, so that it is whole at any moment.
+    After SIGINT or SIGTERM the batch in work is finished, the checkpoint written, and
+    ``Interrupted`` raised; a second SIGINT stops at once. During validation the signal waits for
+    its end.
+
+    Args:
+        path: of ``last.ckpt``.
+        every: minutes between two checkpoints within an epoch.
+    """
+
+    def __init__(self, path: Path, every: float) -> None:
+        self.path, self.every = path, every
+        self._signal: int | None = None
+        self._handlers: dict[int, Any] = {}
+        self._saved = time.monotonic()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._saved = time.monotonic()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._handlers[number] = signal.signal(number, self._note)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self._signal is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._signal = number
+        name = signal.Signals(number).name
+        text = (
+            f"\n{name}: finishing this batch, then writing a checkpoint (Ctrl-C again: stop now)\n"
+        )
+        os.write(2, text.encode())
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any,
+        batch_idx: int,
+    ) -> None:  # fmt: skip
+        # The last batch of an epoch is followed by validation and the checkpoint of the epoch.
+        if batch_idx + 1 >= trainer.num_training_batches:
+            return
+        stop = _any_rank(trainer, self._signal is not None)
+        due = time.monotonic() - self._saved >= 60 * self.every
+        if stop or _any_rank(trainer, due):
+            self._save(trainer)
+        if stop:
+            self._raise()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._save(trainer)
+        if _any_rank(trainer, self._signal is not None):
+            self._raise()
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers = {}
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        whole = self.path.with_suffix(".tmp")
+        trainer.save_checkpoint(whole)
+        if trainer.is_global_zero:
+            os.replace(whole, self.path)
+        self._saved = time.monotonic()
+
+    def _raise(self) -> None:
+        number = self._signal or signal.SIGTERM
+        error = Interrupted(
+            f"stopped by {signal.Signals(number).name}; {self.path} holds everything up to the"
+            " last batch; go on with the same command and resume=true"
+        )
+        error.exit_code = 128 + number
+        raise error
+
+
+def _any_rank(trainer: pl.Trainer, value: bool) -> bool:
+    if trainer.world_size == 1:
+        return value
+    return trainer.strategy.reduce_boolean_decision(value, all=False)
+
+
+def make_trainer(
+    training: TrainingConfig, folder: Path, loggers: list[Any], callbacks: list[Callback]
+) -> pl.Trainer:
+    """The Trainer of both training commands.
+
+    Args:
+        training: settings.
+        folder: of the run; checkpoints go to ``folder/checkpoints``.
+        loggers: Lightning's.
+        callbacks: more than the checkpoints and the averaged weights.
+    """
+    # Lightning sets its own level on import; hints on its products are no news of a run.
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    averaging = [EMAWeightAveraging(decay=training.ema_decay)] if training.ema_decay > 0 else []
+    best = ModelCheckpoint(
+        dirpath=folder / "checkpoints",
+        filename=BEST.removesuffix(".ckpt"),
+        monitor=SELECT,
+        mode="max",
+        save_top_k=1,
+        enable_version_counter=False,
+        save_on_train_epoch_end=False,
+    )
+    last = LastCheckpoint(folder / "checkpoints" / LAST, training.checkpoint_every)
+    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+    gpu = torch.cuda.is_available() and training.accelerator in ("auto", "gpu", "cuda")
+    precision: Any = training.precision
+    if precision == "auto":
+        precision = "bf16-mixed" if gpu else "32-true"
+    return pl.Trainer(
+        max_epochs=training.epochs,
+        accelerator=training.accelerator,
+        devices=training.devices,
+        precision=precision,
+        gradient_clip_val=training.clip_norm,
+        default_root_dir=folder,
+        logger=loggers or False,
+        # The averaged weights must be updated before a checkpoint of the same step is written.
+        callbacks=[TQDMProgressBar(), *averaging, *callbacks, best, last],
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+        deterministic="warn",
+        enable_model_summary=False,
+    )

@@ -1,0 +1,1 @@
+"""Students: one family of light networks per file."""

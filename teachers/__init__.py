@@ -1,0 +1,1 @@
+"""Teachers: feature extractors, one per file, and the ensemble that fuses them."""

@@ -1,0 +1,252 @@
+"""Views: their pixels against slow references, and what they may and may not depend on."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torchvision.transforms.v2 import functional as tv
+
+from distill.data.reader import VideoInfo
+from distill.data.sampling import spread
+from distill.data.views import Fragments, KeyFrames, View
+
+MakeFrame = Callable[[int], np.ndarray]
+SMALL = Fragments(grid=3, patch=8, num_clips=2, clip_len=4, frame_interval=2)
+
+
+def info(num_frames: int = 40, width: int = 96, height: int = 64) -> VideoInfo:
+    return VideoInfo(num_frames=num_frames, fps=25.0, width=width, height=height)
+
+
+def collect(
+    view: View, video: VideoInfo, make: MakeFrame, seed: int = 0, train: bool = False,
+    reverse: bool = False,
+) -> tuple[np.ndarray, Tensor]:  # fmt: skip
+    collector = view.begin(video, seed, train)
+    wanted = sorted(set(collector.indices.tolist()), reverse=reverse)
+    for index in wanted:
+        collector.add(index, make(index))
+    return collector.indices, collector.result()
+
+
+def noise(height: int = 64, width: int = 96) -> MakeFrame:
+    return lambda index: np.random.default_rng(index).integers(
+        0, 256, (height, width, 3), dtype=np.uint8
+    )
+
+
+def coordinates(height: int, width: int) -> MakeFrame:
+    """A frame whose pixels say where they are: red the row, green the column, blue the frame."""
+
+    def make(index: int) -> np.ndarray:
+        frame = np.empty((height, width, 3), dtype=np.uint8)
+        frame[..., 0] = np.arange(height)[:, None]
+        frame[..., 1] = np.arange(width)[None, :]
+        frame[..., 2] = index
+        return frame
+
+    return make
+
+
+def corner(view: Fragments, image: np.ndarray, i: int, j: int) -> tuple[int, int]:
+    """Where cell (i, j) of a spliced coordinate frame was cut, checked pixel by pixel."""
+    p = view.patch
+    cell = image[:, i * p : (i + 1) * p, j * p : (j + 1) * p].astype(int)
+    top, left = cell[0, 0, 0], cell[1, 0, 0]
+    for y in range(p):
+        for x in range(p):
+            assert cell[0, y, x] == top + y and cell[1, y, x] == left + x
+    return int(top), int(left)
+
+
+@pytest.mark.parametrize("aligned", [None, 1, 2])
+@pytest.mark.parametrize("train", [False, True])
+def test_fragments_are_native_patches_in_their_cells(aligned: int | None, train: bool) -> None:
+    view = Fragments(3, 8, num_clips=2, clip_len=4, frame_interval=2, aligned=aligned)
+    height, width = 50, 70
+    indices, out = collect(view, info(100), coordinates(height, width), seed=5, train=train)
+    assert out.shape == view.shape == (2, 4, 3, 24, 24) and out.dtype == torch.uint8
+    frames = out.reshape(8, 3, 24, 24).numpy()
+    if train and frames[0, 1, 0, 0] > frames[0, 1, 0, 1]:  # mirrored, and then all of them
+        frames = frames[..., ::-1]
+    drawn = []
+    for slot, image in enumerate(frames):
+        assert (image[2] == indices[slot]).all()
+        drawn.append([corner(view, image, i, j) for i in range(3) for j in range(3)])
+        for k, (top, left) in enumerate(drawn[-1]):
+            i, j = divmod(k, 3)
+            origin_y, origin_x = min(height // 3 * i, height - 8), min(width // 3 * j, width - 8)
+            assert origin_y <= top < origin_y + height // 3 - 8
+            assert origin_x <= left < origin_x + width // 3 - 8
+    block = aligned or view.clip_len
+    for slot in range(8):
+        assert drawn[slot] == drawn[slot // block * block]
+    starts = [tuple(drawn[slot]) for slot in range(0, 8, block)]
+    assert len(set(starts)) == len(starts)
+
+
+def test_stills_share_their_positions_and_their_frames_with_key_frames() -> None:
+    view = Fragments(3, 8, num_clips=5, clip_len=1)
+    indices, out = collect(view, info(100), coordinates(64, 96))
+    assert indices.tolist() == spread(5, 100).tolist()
+    places = {
+        tuple(corner(view, out[n, 0].numpy(), i, j) for i in range(3) for j in range(3))
+        for n in range(5)
+    }
+    assert len(places) == 1
+    indices, _ = collect(view, info(100), noise(), train=True)
+    assert indices.tolist() != spread(5, 100).tolist()
+    single = Fragments(3, 8, num_clips=5, clip_len=1, aligned=1)
+    out = collect(single, info(100), coordinates(64, 96))[1]
+    assert len({corner(single, out[n, 0].numpy(), 1, 1) for n in range(5)}) > 1
+
+
+def test_fragments_enlarge_a_frame_that_is_smaller_than_the_grid() -> None:
+    view = Fragments(3, 8, num_clips=1, clip_len=2, frame_interval=1)
+    make = noise(12, 20)
+    indices, out = collect(view, info(2, 20, 12), make)
+    for slot, index in enumerate(indices.tolist()):
+        chw = torch.from_numpy(make(index)).permute(2, 0, 1)
+        large = tv.resize(chw, [24, 40], antialias=True)
+        # The height holds exactly three patches; across, each cell of 13 has room for 5 places.
+        for i, j in np.ndindex(3, 3):
+            rows = slice(8 * i, 8 * (i + 1))
+            cell = out[0, slot, :, rows, 8 * j : 8 * (j + 1)].int()
+            errors = [
+                (cell - large[:, rows, x : x + 8].int()).abs().max().item()
+                for x in range(13 * j, 13 * j + 5)
+            ]
+            assert min(errors) <= 1
+    assert collect(Fragments(), info(1, 1, 1), noise(1, 1))[1].shape == Fragments().shape
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "short_side", "size"),
+    [
+        (64, 96, None, 32),  # a crop at native resolution
+        (64, 96, 40, 32),  # shrunk: antialiasing matters
+        (96, 64, 40, 40),  # portrait
+        (65, 97, 33, 32),  # odd sides
+        (20, 30, None, 32),  # enlarged to fit
+        (20, 30, 48, 32),
+        (64, 64, 64, 64),  # nothing to do
+    ],
+)
+def test_key_frames_equal_torchvision(
+    height: int, width: int, short_side: int | None, size: int
+) -> None:
+    view = KeyFrames(4, size, short_side)
+    make = noise(height, width)
+    indices, out = collect(view, info(40, width, height), make)
+    assert out.shape == view.shape == (4, 3, size, size) and out.dtype == torch.uint8
+    assert indices.tolist() == [5, 15, 25, 35]
+    target = short_side or max(min(height, width), size)
+    sides = [round(s * target / min(height, width)) for s in (height, width)]
+    for slot, index in enumerate(indices.tolist()):
+        chw = torch.from_numpy(make(index)).permute(2, 0, 1)
+        expected = tv.center_crop(tv.resize(chw, sides, antialias=True), [size, size])
+        difference = (out[slot].int() - expected.int()).abs()
+        assert difference.max() <= (0 if target == min(height, width) else 1)
+
+
+def test_key_frames_in_training_have_one_crop_and_one_flip_per_video() -> None:
+    view = KeyFrames(4, 16)
+    seen = set()
+    for seed in range(60):
+        indices, out = collect(view, info(100), coordinates(64, 96), seed, train=True)
+        assert indices.tolist() == sorted(indices.tolist())
+        flipped = bool(out[0, 1, 0, 0] > out[0, 1, 0, -1])
+        frames = out.flip(-1) if flipped else out
+        top, left = int(frames[0, 0, 0, 0]), int(frames[0, 1, 0, 0])
+        for slot, index in enumerate(indices.tolist()):
+            expected = coordinates(64, 96)(index)[top : top + 16, left : left + 16]
+            assert np.array_equal(frames[slot].permute(1, 2, 0).numpy(), expected)
+        seen.add((top, left, flipped))
+    assert len(seen) > 50
+    assert {flip for *_, flip in seen} == {False, True}
+    assert min(top for top, *_ in seen) < 5 and max(top for top, *_ in seen) > 43
+
+
+VIEWS = [KeyFrames(5, 24, 32), KeyFrames(5, 32), SMALL, Fragments(3, 8, 5, 1)]
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=str)
+@pytest.mark.parametrize("train", [False, True])
+def test_the_order_of_frames_does_not_matter_even_if_they_change_size(
+    view: View, train: bool
+) -> None:
+    def make(index: int) -> np.ndarray:  # the size changes in mid-stream, and back
+        return noise(*[(64, 96), (48, 64), (20, 30)][index // 7 % 3])(index)
+
+    indices, forward = collect(view, info(), make, 3, train)
+    backward_indices, backward = collect(view, info(), make, 3, train, reverse=True)
+    assert np.array_equal(indices, backward_indices)
+    assert torch.equal(forward, backward)
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=str)
+def test_seeds(view: View) -> None:
+    def tensor(seed: int, train: bool) -> Tensor:
+        return collect(view, info(), noise(), seed, train)[1]
+
+    assert torch.equal(tensor(1, True), tensor(1, True))
+    assert not torch.equal(tensor(1, True), tensor(2, True))
+    assert torch.equal(tensor(1, False), tensor(1, False))
+    # Fragments are drawn by content in evaluation; key frames need no seed there.
+    assert torch.equal(tensor(1, False), tensor(2, False)) == isinstance(view, KeyFrames)
+
+
+@given(
+    num_frames=st.integers(1, 50),
+    height=st.integers(1, 80),
+    width=st.integers(1, 80),
+    seed=st.integers(0, 2**63 - 1),
+    train=st.booleans(),
+    view=st.sampled_from(VIEWS),
+)
+@settings(max_examples=60)
+def test_any_video_gives_the_promised_shape(
+    num_frames: int, height: int, width: int, seed: int, train: bool, view: View
+) -> None:
+    indices, out = collect(view, info(num_frames, width, height), noise(height, width), seed, train)
+    assert out.shape == view.shape and out.dtype == torch.uint8
+    assert indices.min() >= 0 and indices.max() < num_frames
+
+
+def test_views_do_not_write_into_the_frame_or_keep_it() -> None:
+    frame = noise()(0)
+    before = frame.copy()
+    for view in VIEWS:
+        collector = view.begin(info(1), 0, True)
+        collector.add(0, frame)
+        kept = collector.result().clone()
+        frame[:] = 0
+        assert torch.equal(collector.result(), kept)
+        frame[:] = before
+
+
+def test_a_missing_frame_is_named() -> None:
+    collector = KeyFrames(4, 16).begin(info(), 0, False)
+    collector.add(5, noise()(5))
+    with pytest.raises(RuntimeError, match=r"\[15, 25, 35\] never arrived"):
+        collector.result()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: KeyFrames(num_frames=0), "KeyFrames.num_frames must be an integer >= 1, got 0"),
+        (lambda: KeyFrames(size=2.5), "KeyFrames.size must be an integer >= 1, got 2.5"),  # type: ignore[arg-type]
+        (lambda: KeyFrames(size=224, short_side=200), "short_side 200 is smaller than size 224"),
+        (lambda: Fragments(grid=True), "Fragments.grid must be an integer"),
+        (lambda: Fragments(clip_len=32, aligned=5), "aligned 5 does not divide clip_len 32"),
+        (lambda: Fragments(aligned=0), "aligned 0 does not divide"),
+    ],
+)
+def test_nonsense_is_refused(make: Callable[[], View], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()

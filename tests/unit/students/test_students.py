@@ -1,0 +1,148 @@
+"""Both students: parts of the prediction, starting scale, gradients, bundles, refusals."""
+
+import json
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from distill.cost import check_budget, profile
+from distill.data.views import Fragments, KeyFrames
+from distill.errors import BudgetError, ConfigError, WeightsError
+from distill.model import QualityModel
+from students.frames import FramesStudent
+from students.swin_t import SwinTStudent
+
+SMALL = {"backbone": "test_efficientnet", "size": 64, "short_side": 64, "grid": 2, "hidden": 8}
+STUDENTS: list[tuple[type[QualityModel], dict[str, Any]]] = [
+    (FramesStudent, {**SMALL, "num_frames": 2}),
+    (FramesStudent, {**SMALL, "num_frames": 2, "fragments": False}),
+    (FramesStudent, {**SMALL, "num_frames": 2, "whole_frames": False}),
+    (SwinTStudent, {"num_frames": 2, "size": 64}),
+]
+IDS = ["both", "whole", "fragments", "swin"]
+
+
+def _batch(model: QualityModel, videos: int = 3) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return {
+        name: torch.randint(0, 256, (videos, *v.shape), dtype=torch.uint8, generator=generator)
+        for name, v in model.views.items()
+    }
+
+
+def _build(student: type[QualityModel], **kwargs: Any) -> Any:
+    torch.manual_seed(0)
+    return student(**{"weights": "none", **kwargs})
+
+
+@pytest.mark.parametrize(("student", "kwargs"), STUDENTS, ids=IDS)
+def test_scores_gradients_and_starting_scale(
+    student: type[QualityModel], kwargs: dict[str, Any]
+) -> None:
+    model = _build(student, **kwargs, score_mean=3.5, score_std=0.5).eval()
+    batch = _batch(model)
+    says = model(batch)
+    assert says.score.shape == (3,)
+    assert says.score.dtype == torch.float32
+    assert says.frame_scores.shape == (3, 2)
+    torch.testing.assert_close(says.score, says.frame_scores.mean(1))
+    assert (says.score - 3.5).abs().max() < 1
+    plain = _build(student, **kwargs).eval()
+    torch.testing.assert_close(says.score, 3.5 + 0.5 * plain(batch).score)
+    # A video's score does not depend on its company.
+    alone = model({name: view[1:2] for name, view in batch.items()}).score
+    torch.testing.assert_close(alone, says.score[1:2], rtol=1e-4, atol=1e-4)
+
+    model.train()
+    model(batch).score.sum().backward()
+    assert not [name for name, p in model.named_parameters() if p.grad is None]
+
+
+@pytest.mark.parametrize(("student", "kwargs"), STUDENTS, ids=IDS)
+def test_a_bundle_rebuilds_it_from_json(
+    student: type[QualityModel], kwargs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_reading(*_: object) -> None:
+        raise AssertionError("a weights file was looked for")
+
+    monkeypatch.setattr("distill.weights._find", no_reading)
+    trained = _build(student, **kwargs).eval()
+    torch.manual_seed(1)
+    rebuilt = student(**json.loads(json.dumps({**kwargs, "weights": "none"}))).eval()
+    batch = _batch(trained, 1)
+    assert not torch.equal(rebuilt(batch).score, trained(batch).score)
+    rebuilt.load_state_dict(trained.state_dict(), strict=True)
+    assert torch.equal(rebuilt(batch).score, trained(batch).score)
+    assert all(t.is_contiguous() for t in trained.state_dict().values())  # safetensors need it
+
+
+def test_views_follow_the_options() -> None:
+    model = _build(FramesStudent, **SMALL, num_frames=3)
+    assert model.views == {
+        "frames": KeyFrames(3, 64, 64),
+        "fragments": Fragments(2, 32, num_clips=3, clip_len=1),
+    }
+    swin = _build(SwinTStudent, num_frames=1, size=64, short_side=96)
+    assert swin.views == {"frames": KeyFrames(1, 64, 96)}
+
+
+def test_the_order_of_frames_decides_only_the_frame_scores() -> None:
+    model = _build(FramesStudent, **SMALL, num_frames=2).eval()
+    batch = _batch(model, 1)
+    turned = {name: view.flip(1) for name, view in batch.items()}
+    torch.testing.assert_close(
+        model(turned).frame_scores, model(batch).frame_scores.flip(1), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_the_default_takes_the_wheel_and_costs_little() -> None:
+    model = FramesStudent(num_frames=1)
+    assert model.tower.info.source == "wheel"
+    assert profile(model).gmacs == pytest.approx(6.04 / 8, rel=0.01)  # measured at 8 frames
+
+
+def test_a_budget_names_a_frame_count_that_fits_and_the_next_that_does_not() -> None:
+    kwargs = {**SMALL, "num_frames": 20}
+    one = profile(_build(FramesStudent, **{**kwargs, "num_frames": 1})).gmacs
+    with pytest.raises(BudgetError, match=r"student.num_frames=6 "):
+        check_budget(FramesStudent, kwargs, 6.5 * one)
+    check_budget(FramesStudent, {**kwargs, "num_frames": 6}, 6.5 * one)
+    with pytest.raises(BudgetError):
+        check_budget(FramesStudent, {**kwargs, "num_frames": 7}, 6.5 * one)
+
+
+@pytest.mark.parametrize(
+    ("student", "kwargs", "words"),
+    [
+        (FramesStudent, {"num_frames": 0}, "KeyFrames.num_frames must be an integer >= 1, got 0"),
+        (FramesStudent, {"short_side": 100}, "short_side 100 is smaller than size 224"),
+        (FramesStudent, {"patch": -1}, "Fragments.patch"),
+        (FramesStudent, {"whole_frames": False, "fragments": False}, "both off"),
+        (FramesStudent, {"backbone": "test_vit", "size": 96, "stages": [5]}, "takes one size"),
+        (FramesStudent, {"backbone": "nonsense"}, "no network 'nonsense'"),
+        (FramesStudent, {"dropout": 1.5}, "dropout 1.5"),
+        (FramesStudent, {"score_std": -1.0}, "score_std -1.0"),
+        (SwinTStudent, {"num_frames": 2.5}, "KeyFrames.num_frames"),
+        (SwinTStudent, {"short_side": "large"}, "SwinTStudent: "),
+        (SwinTStudent, {"size": 100}, "size 100 is no multiple of 32"),
+        (SwinTStudent, {"hidden": 0}, "hidden must be >= 1"),
+        (SwinTStudent, {"score_mean": float("nan")}, "score_mean nan"),
+    ],
+)
+def test_bad_options_are_named(
+    student: type[QualityModel], kwargs: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        _build(student, **kwargs)
+
+
+def test_swin_without_weights_says_which_file_to_put_where(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    monkeypatch.setenv("DISTILL_WEIGHTS", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("distill.weights._hub_unreachable", lambda endpoint: "no network")
+    with pytest.raises(WeightsError, match=r"<folder>/swin_tiny_patch4_window7_224.safetensors"):
+        SwinTStudent()
