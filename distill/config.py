@@ -65,6 +65,7 @@ class TrainingConfig:
         member_loss: weight of the loss of each teacher member's own head.
         pseudo_weight: weight of a pseudo-label against a MOS in the student's loss.
         batches_per_epoch: fewer than a whole pass, for trials.
+        val_every: epochs from one validation to the next; the best of them is kept.
         precision: Lightning's; auto is bf16-mixed on a GPU and 32-true elsewhere.
         accelerator, devices: Lightning's.
         checkpoint_every: minutes of training that a SIGKILL may cost at the most.
@@ -81,13 +82,14 @@ class TrainingConfig:
     member_loss: float = 0.3
     pseudo_weight: float = 1.0
     batches_per_epoch: int | None = None
+    val_every: int = 1
     precision: str = "auto"
     accelerator: str = "auto"
     devices: Any = "auto"
     checkpoint_every: float = 5.0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batches_per_epoch"):
+        for name in ("epochs", "batches_per_epoch", "val_every"):
             at_least(f"training.{name}", getattr(self, name), 1)
         at_least("training.batch_size", self.batch_size, 2)
         for name in ("lr", "clip_norm", "checkpoint_every"):

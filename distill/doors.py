@@ -6,6 +6,7 @@ a traceback, and chooses what the user left open (run directory to resume, defau
 
 import importlib
 import logging
+import os
 import re
 import shlex
 import sys
@@ -29,6 +30,10 @@ from distill.config import SCHEMAS, folder, register_schemas, to_config
 from distill.errors import ConfigError, DistillError, Interrupted
 from distill.help import config_groups, help_page
 from distill.runs import unfinished
+
+# Before torch is imported. Its threads otherwise spin while they wait for each other, which slows
+# training down several times where decoding processes share the cores (benchmarks/threads.py).
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 log = logging.getLogger(__name__)
 _SWITCHES = ("-m", "--multirun")
@@ -191,7 +196,9 @@ def _explain(stage: str, overrides: list[str], error: Exception) -> str:
         if culprit.startswith("+"):
             return f"{culprit}: {name} is chosen already; write {culprit.lstrip('+')}"
         return f"{culprit}: no such choice; {name} is one of {', '.join(groups[name])}"
-    return f"{culprit}: {str(error.__cause__ or error).splitlines()[0]}"
+    value = culprit.partition("=")[2]
+    hint = f"; if it is text, quote it twice: {_requoted(name, value)}" if value[:1] in "[{" else ""
+    return f"{culprit}: {str(error.__cause__ or error).splitlines()[0]}{hint if value else ''}"
 
 
 def _name(word: str) -> str:
@@ -229,8 +236,8 @@ def _grammar_hint(word: str) -> str:
     if not equals or not name:
         return f"cannot read {word!r}; write options as name=value, for example +budget=120"
     return (
-        f"cannot read the value of {word!r}; Hydra gives commas, =, quotes, brackets, ~ and letters"
-        f" beyond ASCII a meaning, so quote such a value twice: {_requoted(name, value)}"
+        f"cannot read the value of {word!r}; Hydra gives commas, =, #, ~, quotes, brackets and"
+        f" letters beyond ASCII a meaning, so quote such a value twice: {_requoted(name, value)}"
     )
 
 

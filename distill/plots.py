@@ -54,17 +54,18 @@ def distributions(path: Path, series: Mapping[str, Sequence[float]], title: str)
     _save(figure, path)
 
 
-def curves(path: Path, metrics: Path) -> None:
-    """Learning curves by loss part, and the validation correlations, from the CSV log."""
-    columns: dict[str, list[tuple[int, float]]] = {}
-    with metrics.open(newline="") as file:
-        for row in csv.DictReader(file):
-            for name, value in row.items():
-                if value and name.startswith(("train/", "val/")):
-                    columns.setdefault(name, []).append((int(row["step"]), float(value)))
+def curves(path: Path, logs: Sequence[Path]) -> None:
+    """Learning curves by loss part, and the validation correlations, from the CSV logs."""
+    columns: dict[str, dict[int, float]] = {}
+    for log in logs:
+        with log.open(newline="") as file:
+            for row in csv.DictReader(file):
+                for name, value in row.items():
+                    if value and name.startswith(("train/", "val/")):
+                        columns.setdefault(name, {})[int(row["step"])] = float(value)
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8))
     for name, points in sorted(columns.items()):
-        steps, values = zip(*points, strict=True)
+        steps, values = zip(*sorted(points.items()), strict=True)
         if name.startswith("train/"):
             left.plot(steps, _smooth(values), label=name.removeprefix("train/"), linewidth=1.3)
         elif name in ("val/srcc", "val/plcc"):

@@ -61,7 +61,9 @@ class Tracker:
         resumed: bool = False,
     ) -> None:
         self.media = settings.media
-        self.csv = CSVLogger(folder, name="", version="metrics")
+        # A resumed run keeps what the earlier part logged: its own part goes beside it.
+        part = len(metric_files(folder)) if resumed else 0
+        self.csv = CSVLogger(folder, name="", version=f"metrics_{part}" if part else "metrics")
         self._wandb: WandbLogger | None = None
         mode, why = resolve_mode(settings.mode)
         log.info("W&B: %s (%s); turn it off with tracking.mode=off", mode, why)
@@ -136,6 +138,11 @@ class Tracker:
         """Finish; offline runs are complete on disk after this."""
         if self._wandb:
             self._wandb.experiment.finish()
+
+
+def metric_files(folder: Path) -> list[Path]:
+    """The CSV logs of a run, one for each time it was started or resumed."""
+    return sorted(folder.glob("metrics*/metrics.csv"), key=lambda p: (len(p.parts[-2]), p))
 
 
 def _netrc_has(host: str) -> bool:

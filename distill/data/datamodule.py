@@ -91,9 +91,10 @@ class VQADataModule(pl.LightningDataModule):
         self.num_workers = default_workers() if num_workers is None else num_workers
         self.batches_per_epoch = batches_per_epoch
 
-    def train_dataloader(self) -> ResumableLoader:
+    def epoch_batches(self) -> EpochBatches:
+        """The batches of this process, at the start of the first epoch."""
         trainer = self.trainer
-        batches = EpochBatches(
+        return EpochBatches(
             len(self.train_examples),
             self.batch_size,
             self.seed,
@@ -101,12 +102,14 @@ class VQADataModule(pl.LightningDataModule):
             world_size=trainer.world_size if trainer else 1,
             stop_after=self.batches_per_epoch,
         )
+
+    def train_dataloader(self) -> ResumableLoader:
         dataset = VideoDataset(
             self.train_examples, self.views, self.reader, train=True, seed=self.seed
         )
         return ResumableLoader(
             dataset,
-            batch_sampler=batches,
+            batch_sampler=self.epoch_batches(),
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             collate_fn=collate,

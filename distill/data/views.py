@@ -87,6 +87,7 @@ class KeyFrames:
         size: side of the square in pixels.
         short_side: the frame's short side is resized to this before the crop; None crops at
             native resolution. Frames too small for the crop are enlarged to fit, never padded.
+        train_frames: frames in training, where each step may draw others; None is ``num_frames``.
 
     The crop has one position per video: drawn in training (with a horizontal flip), the centre in
     evaluation. Yields (T, 3, size, size).
@@ -99,9 +100,12 @@ class KeyFrames:
     num_frames: int = 10
     size: int = 224
     short_side: int | None = None
+    train_frames: int | None = None
 
     def __post_init__(self) -> None:
         _positive(self, "num_frames", "size")
+        if self.train_frames is not None:
+            _positive(self, "train_frames")
         if self.short_side is not None and self.short_side < self.size:
             raise ValueError(f"short_side {self.short_side} is smaller than size {self.size}")
 
@@ -115,7 +119,8 @@ class KeyFrames:
 
 class _KeyFramesCollector(_Frames):
     def __init__(self, view: KeyFrames, info: VideoInfo, rng: np.random.Generator | None) -> None:
-        super().__init__(spread(view.num_frames, info.num_frames, rng), view.size)
+        frames = view.num_frames if rng is None else view.train_frames or view.num_frames
+        super().__init__(spread(frames, info.num_frames, rng), view.size)
         self._view = view
         # Fractions, not pixels: some files change size in mid-stream.
         self._at = (0.5, 0.5) if rng is None else (rng.random(), rng.random())
@@ -146,6 +151,7 @@ class Fragments:
         frame_interval: stride between the frames of a clip.
         aligned: consecutive frames that share one draw of patch positions; None is the whole
             clip. Must divide ``clip_len``.
+        train_clips: clips in training, where each step may draw others; None is ``num_clips``.
 
     Positions are random in training and in evaluation alike, there seeded by the video's content.
     Frames smaller than the grid are enlarged first. Yields (N, T, 3, grid*patch, grid*patch).
@@ -161,9 +167,12 @@ class Fragments:
     clip_len: int = 32
     frame_interval: int = 2
     aligned: int | None = None
+    train_clips: int | None = None
 
     def __post_init__(self) -> None:
         _positive(self, "grid", "patch", "num_clips", "clip_len", "frame_interval")
+        if self.train_clips is not None:
+            _positive(self, "train_clips")
         if self.aligned is not None and (self.aligned < 1 or self.clip_len % self.aligned):
             raise ValueError(f"aligned {self.aligned} does not divide clip_len {self.clip_len}")
 
@@ -184,15 +193,16 @@ class _FragmentsCollector(_Frames):
     def __init__(
         self, view: Fragments, info: VideoInfo, rng: np.random.Generator, train: bool
     ) -> None:
+        clips = view.train_clips or view.num_clips if train else view.num_clips
         if view.clip_len == 1:
             # Stills: the middle of each part, so that evaluation shares its frames with KeyFrames.
-            indices = spread(view.num_clips, info.num_frames, rng if train else None)
+            indices = spread(clips, info.num_frames, rng if train else None)
         else:
             indices = fragment_clips(
-                view.num_clips, view.clip_len, view.frame_interval, info.num_frames, rng
+                clips, view.clip_len, view.frame_interval, info.num_frames, rng
             ).ravel()
         super().__init__(indices, view.side)
-        self._view = view
+        self._view, self._clips = view, clips
         self._seed = int(rng.integers(2**63))
         self._flip = train and rng.random() < 0.5
         self._corners: dict[tuple[int, int], np.ndarray] = {}
@@ -211,14 +221,14 @@ class _FragmentsCollector(_Frames):
         return out.flip(-1) if self._flip else out
 
     def result(self) -> Tensor:
-        return super().result().reshape(self._view.shape)
+        return super().result().reshape(self._clips, *self._view.shape[1:])
 
     def _positions(self, slot: int, height: int, width: int) -> Sequence[Sequence[tuple[int, int]]]:
         """Corners for one frame; drawn once per frame size, the same whatever the order."""
         view = self._view
-        block = view.clip_len if view.clip_len > 1 else view.num_clips
+        block = view.clip_len if view.clip_len > 1 else self._clips
         aligned = view.aligned or block
-        sets = view.num_clips * view.clip_len // aligned
+        sets = self._clips * view.clip_len // aligned
         if (height, width) not in self._corners:
             self._corners[height, width] = fragment_offsets(
                 view.grid, view.patch, height, width, sets, np.random.default_rng(self._seed)

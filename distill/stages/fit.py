@@ -20,7 +20,7 @@ from distill.losses import WeightedLoss
 from distill.metrics import Logistic4, Scores, evaluate, fit_logistic4
 from distill.model import QualityModel
 from distill.runs import Run
-from distill.tracking import Tracker
+from distill.tracking import Tracker, metric_files
 from distill.training import BEST, LAST, QualityModule, make_trainer
 
 log = logging.getLogger(__name__)
@@ -119,10 +119,8 @@ def _report(
     mos = [s.row.mos for s in sound]
     plots.scatter(run.plots / "val_scatter.png", predicted.tolist(), mos, scores, "validation")
     plots.worst_cases(run.plots / "val_worst.png", sound, predicted.tolist(), reader)
-    metrics = run.folder / "metrics" / "metrics.csv"
-    if metrics.is_file():
-        plots.curves(run.plots / "curves.png", metrics)
-        tracker.picture("plots/curves", run.plots / "curves.png")
+    plots.curves(run.plots / "curves.png", metric_files(run.folder))
+    tracker.picture("plots/curves", run.plots / "curves.png")
     tracker.predictions(
         "val",
         [

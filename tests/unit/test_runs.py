@@ -1,0 +1,105 @@
+"""Run directories: what a run leaves, and which unfinished one is the newest."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from distill import runs
+from distill.config import TrainStudentConfig
+from distill.data.manifest import Problem
+from distill.runs import Run, git_state, unfinished
+
+
+def test_a_run_holds_config_command_versions_and_git(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["train_student.py", "+budget=120", "labels=a b"])
+    config = TrainStudentConfig(budget=120, labels="ü, b")
+    run = Run(tmp_path / "deep/run", config)
+    text = (run.folder / "config.yaml").read_text(encoding="utf-8")
+    options = yaml.safe_load(text)
+    assert options["budget"] == 120.0 and options["labels"] == "ü, b"
+    assert options["training"]["epochs"] == config.training.epochs
+    assert TrainStudentConfig(**options).budget == config.budget
+    record = json.loads((run.folder / "run.json").read_text(encoding="utf-8"))
+    assert record["command"] == "train_student.py +budget=120 'labels=a b'"
+    assert record["packages"]["torch"] and record["packages"]["hydra-core"]
+    assert set(record) == {"command", "python", "platform", "packages", "git"}
+
+
+def test_problems_and_result(tmp_path: Path) -> None:
+    run = Run(tmp_path, {"a": 1})
+    run.problems([])
+    assert not (tmp_path / "problems.csv").exists()
+    run.problems([Problem("v.csv", 3, "a, b\n.mp4", 'no "such" file')])
+    with (tmp_path / "problems.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    assert rows == [
+        ["file", "line", "video", "reason"],
+        ["v.csv", "3", "a, b\n.mp4", 'no "such" file'],
+    ]
+    assert run.plots.is_dir() and run.plots == tmp_path / "plots"
+    assert not (tmp_path / "result.json").exists()
+    run.finish({"srcc": 0.5, "path": tmp_path})
+    assert json.loads((tmp_path / "result.json").read_text()) == {
+        "srcc": 0.5,
+        "path": str(tmp_path),
+    }
+
+
+def made(outputs: Path, name: str, age: int, stage: str = "train_teacher") -> Path:
+    run = outputs / stage / name
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "checkpoints/last.ckpt").touch()
+    os.utime(run / "checkpoints/last.ckpt", (1000 - age, 1000 - age))
+    return run
+
+
+def test_unfinished_is_the_newest_with_a_checkpoint_and_no_result(tmp_path: Path) -> None:
+    assert unfinished(tmp_path, "train_teacher") is None
+    old, new = made(tmp_path, "b", 3), made(tmp_path, "sweep/a", 2)
+    made(tmp_path, "other", 0, "train_student")
+    (tmp_path / "train_teacher" / "empty").mkdir()
+    assert unfinished(tmp_path, "train_teacher") == new
+    Run(new, {}).finish({})
+    assert unfinished(tmp_path, "train_teacher") == old
+    Run(old, {}).finish({})
+    assert unfinished(tmp_path, "train_teacher") is None
+
+
+def git(folder: Path, *words: str) -> str:
+    identity = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+    done = subprocess.run(
+        ["git", *identity, *words], cwd=folder, check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
+def test_git_state_is_of_this_project_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "project/distill"
+    package.mkdir(parents=True)
+    (package / "runs.py").write_text("x")
+    monkeypatch.setattr(runs, "__file__", str(package / "runs.py"))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert git_state() == {}
+    git(tmp_path, "init", "-q")  # a repository around an installed package is not ours
+    git(tmp_path, "commit", "-q", "--allow-empty", "-m", "theirs")
+    assert git_state() == {}
+    git(tmp_path / "project", "init", "-q")
+    assert git_state() == {}  # no commit yet
+    git(tmp_path / "project", "add", ".")
+    git(tmp_path / "project", "commit", "-q", "-m", "ours")
+    commit = git(tmp_path / "project", "rev-parse", "HEAD")
+    assert git_state() == {"commit": commit, "dirty": False}
+    (package / "runs.py").write_text("y")
+    assert git_state() == {"commit": commit, "dirty": True}
+    monkeypatch.setenv("PATH", "")
+    assert git_state() == {}
