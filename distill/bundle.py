@@ -141,7 +141,10 @@ def load_bundle(folder: Path) -> Bundle:
     except (RuntimeError, SafetensorError) as error:
         first = " ".join(str(error).split())[:300]
         raise BundleError(f"{weights}: does not fit {target}: {first}") from error
-    calibration = Logistic4.from_dict(spec["calibration"]) if spec["calibration"] else None
+    try:
+        calibration = Logistic4.from_dict(spec["calibration"]) if spec["calibration"] else None
+    except ValueError as error:
+        raise BundleError(f"{folder / SPEC}: calibration: {error}") from error
     return Bundle(model.eval(), spec, folder, calibration)
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import platform
 import shlex
 import subprocess
@@ -15,8 +16,13 @@ from typing import Any
 import yaml
 
 from distill.data.manifest import Problem
+from distill.errors import ConfigError
 
 CONFIG, RECORD, RESULT, PROBLEMS = "config.yaml", "run.json", "result.json", "problems.csv"
+_MAY_CHANGE = (
+    "resume", "dry_run", "outputs", "tracking.", "reader", "labels", "data.num_workers",
+    "training.checkpoint_every", "training.accelerator", "training.devices",
+)  # fmt: skip
 _PACKAGES = (
     "distill-vqa torch torchvision timm pytorch-lightning hydra-core wandb fvcore decord2 av"
     " numpy scipy pyarrow imageio-ffmpeg"
@@ -30,6 +36,9 @@ class Run:
         folder: made if missing.
         config: the checked options; written as ``config.yaml``.
         resumed: the directory goes on with an earlier, unfinished run.
+
+    Raises:
+        ConfigError: a resumed run would go on with other options than it began with.
     """
 
     def __init__(self, folder: Path, config: Any, resumed: bool = False) -> None:
@@ -38,8 +47,10 @@ class Run:
         options = config
         if is_dataclass(config) and not isinstance(config, type):
             options = asdict(config)
-        text = yaml.safe_dump(options, sort_keys=False)
-        (self.folder / CONFIG).write_text(text, encoding="utf-8")
+        path = self.folder / CONFIG
+        if resumed and path.is_file():
+            _check_same(path, options)
+        path.write_text(yaml.safe_dump(options, sort_keys=False), encoding="utf-8")
         record = {
             "command": shlex.join(sys.argv),
             "python": platform.python_version(),
@@ -47,7 +58,11 @@ class Run:
             "packages": {name: _version(name) for name in _PACKAGES},
             "git": git_state(),
         }
-        self._write(RECORD, record)
+        earlier = json.loads((self.folder / RECORD).read_text()) if self._began(resumed) else []
+        self._write(RECORD, [*earlier, record])
+
+    def _began(self, resumed: bool) -> bool:
+        return resumed and (self.folder / RECORD).is_file()
 
     @property
     def plots(self) -> Path:
@@ -68,9 +83,42 @@ class Run:
         """Write the result; a run with one is finished."""
         self._write(RESULT, result)
 
-    def _write(self, name: str, value: dict[str, Any]) -> None:
-        text = json.dumps(value, indent=2, default=str)
+    def _write(self, name: str, value: Any) -> None:
+        text = json.dumps(_plain(value), indent=2, default=str, allow_nan=False)
         (self.folder / name).write_text(text + "\n", encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    """The same with null in the place of NaN and infinity, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _check_same(path: Path, options: dict[str, Any]) -> None:
+    """What decides the result must be as it was; where and how it runs may change."""
+    before = _flat(yaml.safe_load(path.read_text(encoding="utf-8")))
+    now = _flat(options)
+    differ = [
+        f"{name}: was {before.get(name)!r}, is {now.get(name)!r}"
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name) and not name.startswith(_MAY_CHANGE)
+    ]
+    if differ:
+        raise ConfigError(
+            f"{path.parent}: resume with the options that the run began with, or start a new one"
+            f" without resume=true; these differ: {'; '.join(differ)}"
+        )
+
+
+def _flat(options: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in options.items():
+        inner = _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {}
+        flat |= inner or {f"{prefix}{key}": value}
+    return flat
 
 
 def unfinished(outputs: Path, stage: str) -> Path | None:

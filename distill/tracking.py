@@ -78,19 +78,19 @@ class Tracker:
         marker = folder / "wandb_id.txt"
         run_id = marker.read_text().strip() if resumed and marker.is_file() else None
         try:
-            logger = WandbLogger(
-                project=settings.project, entity=settings.entity, save_dir=str(folder),
+            import wandb
+
+            experiment = wandb.init(
+                project=settings.project, entity=settings.entity, dir=str(folder),
                 name=f"{stage} {folder.name}", job_type=stage, group=config.data.name,
-                offline=mode == "offline", id=run_id, resume="allow" if run_id else None,
-                log_model=False,
+                mode="offline" if mode == "offline" else "online", id=run_id,
+                resume="allow" if run_id else None, config=asdict(config),
             )  # fmt: skip
-            experiment = logger.experiment
-            experiment.config.update(asdict(config), allow_val_change=True)
             marker.write_text(str(experiment.id))
         except Exception as error:  # W&B must never stop a training run
             log.warning("W&B did not start, so this run is in its CSV only: %s", error)
             return None
-        return logger
+        return WandbLogger(experiment=experiment)
 
     def loggers(self) -> list[Logger]:
         """For the Lightning Trainer."""

@@ -20,13 +20,14 @@ from pytorch_lightning.callbacks import (
     ModelCheckpoint,
     TQDMProgressBar,
 )
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from distill.config import TrainingConfig
 from distill.data.dataset import Batch
 from distill.data.identity import seed_of
-from distill.errors import Interrupted
+from distill.errors import ConfigError, Interrupted
 from distill.losses import WeightedLoss
 from distill.metrics import CorrelationMetric
 from distill.model import QualityModel
@@ -103,7 +104,7 @@ class QualityModule(pl.LightningModule):
         optimizer = torch.optim.AdamW(groups)
         # Not trainer.estimated_stepping_batches: it makes the loader before a checkpoint is
         # restored, and the loader would then start its epoch anew.
-        steps = self.settings.epochs * len(self.trainer.datamodule.epoch_batches())
+        steps = self.settings.epochs * len(self.trainer.datamodule.epoch_batches())  # type: ignore[attr-defined]
         schedule = WarmupCosine(steps, self.settings.warmup)
         scheduler = {"scheduler": LambdaLR(optimizer, schedule), "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
@@ -233,6 +234,9 @@ def make_trainer(
         folder: of the run; checkpoints go to ``folder/checkpoints``.
         loggers: Lightning's.
         callbacks: more than the checkpoints and the averaged weights.
+
+    Raises:
+        ConfigError: no such device or precision here.
     """
     # Lightning sets its own level on import; hints on its products are no news of a run.
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
@@ -252,20 +256,26 @@ def make_trainer(
     precision: Any = training.precision
     if precision == "auto":
         precision = "bf16-mixed" if gpu else "32-true"
-    return pl.Trainer(
-        max_epochs=training.epochs,
-        accelerator=training.accelerator,
-        devices=training.devices,
-        precision=precision,
-        gradient_clip_val=training.clip_norm,
-        default_root_dir=folder,
-        logger=loggers or False,
-        # The averaged weights must be updated before a checkpoint of the same step is written.
-        callbacks=[TQDMProgressBar(), *averaging, *callbacks, best, last],
-        check_val_every_n_epoch=training.val_every,
-        use_distributed_sampler=False,
-        num_sanity_val_steps=0,
-        log_every_n_steps=1,
-        deterministic="warn",
-        enable_model_summary=False,
-    )
+    try:
+        return pl.Trainer(
+            max_epochs=training.epochs,
+            accelerator=training.accelerator,
+            devices=training.devices,
+            precision=precision,
+            gradient_clip_val=training.clip_norm,
+            default_root_dir=folder,
+            logger=loggers or False,
+            # The averaged weights must be updated before a checkpoint of the same step is written.
+            callbacks=[TQDMProgressBar(), *averaging, *callbacks, best, last],
+            check_val_every_n_epoch=training.val_every,
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+            log_every_n_steps=1,
+            deterministic="warn",
+            enable_model_summary=False,
+        )
+    except (MisconfigurationException, RuntimeError, ValueError) as error:
+        raise ConfigError(
+            f"training.accelerator={training.accelerator}, training.devices={training.devices},"
+            f" training.precision={training.precision}: {' '.join(str(error).split())}"
+        ) from error

@@ -35,12 +35,14 @@ class Fitted:
         calibration: raw score -> MOS, fitted on validation.
         val: calibrated scores on validation.
         minutes: of training, validation included; of this process only where it resumed.
+        steps: of the optimiser, all processes of a resumed run together.
     """
 
     model: QualityModel
     calibration: Logistic4
     val: Scores
     minutes: float
+    steps: int
 
 
 def fit(
@@ -109,7 +111,7 @@ def fit(
     predicted = np.asarray(calibration(raw))
     scores = evaluate(predicted, mos, [s.row.group for s in sound])
     _report(run, tracker, sound, predicted, scores, reader)
-    return Fitted(model, calibration, scores, minutes)
+    return Fitted(model, calibration, scores, minutes, trainer.global_step)
 
 
 def _report(

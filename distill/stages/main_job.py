@@ -5,11 +5,15 @@
 
 It types the commands of this project as a user would, each a process of its own, and hands every
 ``name=value`` of its own command line to each command that has the option. Options of one command
-alone: ``teacher:training.epochs=5``, ``student:training.epochs=5``.
+alone: ``teacher:training.epochs=5``, ``labels:``, ``student:``, ``evaluate:``; ``alone:`` for the
+student without pseudo-labels, after those of ``student:``. That one trains for as many steps as the
+other.
 """
 
 import argparse
 import json
+import math
+import re
 import shlex
 import subprocess
 import sys
@@ -18,9 +22,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from distill import plots
 
 BUDGET = 120
+_PLAIN = re.compile(r"[\w./+-]+", re.ASCII)
 COMMON = ("data", "reader", "seed", "tracking")  # options that every command takes
 
 
@@ -60,44 +67,53 @@ def run(out: Path, options: Sequence[str] = ()) -> list[dict[str, Any]]:
     """
     out.mkdir(parents=True, exist_ok=True)
 
-    def chosen(command: str) -> list[str]:
+    def chosen(command: str, shared: bool = True) -> list[str]:
+        common = [w for w in options if w.split("=")[0].split(".")[0] in COMMON]
         mine = [w.partition(":")[2] for w in options if w.startswith(f"{command}:")]
-        shared = [w for w in options if w.split("=")[0].split(".")[0] in COMMON]
-        return [*shared, *mine]
+        return [*(common if shared else []), *mine]
 
     teacher, store, student, alone = (out / n for n in ("teacher", "labels", "student", "alone"))
     _type("train_teacher.py", *chosen("teacher"), run_dir=teacher)
     _type(
-        "pseudo_label.py", f"teacher_bundle={teacher / 'bundle'}", *chosen("labels"), run_dir=store
-    )
-    budget = f"+budget={BUDGET}"
-    labels = f"labels={store / 'store'}"
-    _type("train_student.py", budget, labels, *chosen("student"), run_dir=student)
-    _type("train_student.py", budget, "labels=none", *chosen("student"), run_dir=alone)
-    bundles = ",".join(str(folder / "bundle") for folder in (student, alone, teacher))
-    shared = chosen("evaluate")
-    _type(
-        "evaluate.py", f"bundles=[{bundles}]",
-        *[w for w in shared if not w.startswith("tracking")], run_dir=out / "evaluation",
+        "pseudo_label.py", f"teacher_bundle={_quoted(teacher / 'bundle')}", *chosen("labels"),
+        run_dir=store,
     )  # fmt: skip
+    budget, labels = f"+budget={BUDGET}", f"labels={_quoted(store / 'store')}"
+    _type("train_student.py", budget, labels, *chosen("student"), run_dir=student)
+    without = [*chosen("student"), *_as_many_steps(student), *chosen("alone", shared=False)]
+    _type("train_student.py", budget, "labels=none", *without, run_dir=alone)
+    bundles = ",".join(_quoted(folder / "bundle") for folder in (student, alone, teacher))
+    words = [w for w in chosen("evaluate") if not w.startswith("tracking")]
+    _type("evaluate.py", f"bundles=[{bundles}]", *words, run_dir=out / "evaluation")
     return _table(out, teacher, student, alone)
 
 
 def _type(door: str, *words: str, run_dir: Path) -> None:
     """Run a command of this project in this environment, showing it first."""
-    quoted = [_quote(word) for word in words]
     module = door.removesuffix(".py")
-    print(f"\n$ python {door} {shlex.join(quoted)}", flush=True)
+    print(f"\n$ python {door} {shlex.join(words)}", flush=True)
     program = f"from distill.doors import {module}; {module}()"
-    command = [sys.executable, "-c", program, *quoted, _quote(f"hydra.run.dir={run_dir}")]
-    subprocess.run(command, check=True)
+    where = f"hydra.run.dir={_quoted(run_dir)}"
+    subprocess.run([sys.executable, "-c", program, *words, where], check=True)
 
 
-def _quote(word: str) -> str:
-    """Paths may hold letters that are grammar to Hydra."""
-    name, _, value = word.partition("=")
-    plain = value.startswith("[") or all(c.isalnum() or c in "._-/+:" for c in value)
-    return word if plain else f"{name}='{value}'"
+def _as_many_steps(student: Path) -> list[str]:
+    """Options that give the student without pseudo-labels as many steps: fewer videos an epoch."""
+    steps = json.loads((student / "result.json").read_text())["steps"]
+    labelled = json.loads((student / "bundle" / "spec.json").read_text())["provenance"]["labelled"]
+    training = yaml.safe_load((student / "config.yaml").read_text())["training"]
+    epochs = max(1, round(steps / math.ceil(labelled / training["batch_size"])))
+    val_every = max(1, round(training["val_every"] * epochs / training["epochs"]))
+    return [f"training.epochs={epochs}", f"training.val_every={val_every}"]
+
+
+def _quoted(path: Path) -> str:
+    """A path as Hydra's grammar reads it, whatever letters it holds."""
+    return str(path) if _PLAIN.fullmatch(str(path)) else "'" + str(path).replace("'", "\\'") + "'"
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.3f}"
 
 
 def _table(out: Path, teacher: Path, student: Path, alone: Path) -> list[dict[str, Any]]:
@@ -119,16 +135,16 @@ def _table(out: Path, teacher: Path, student: Path, alone: Path) -> list[dict[st
         "|---|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {r['name']} | {r['srcc']:.3f} [{r['low']:.3f}, {r['high']:.3f}] | {r['plcc']:.3f}"
-        f" | {r['rmse_raw']:.3f} | {r['pair_accuracy']:.3f} | {r['gmacs']:.2f}"
-        f" | {r['params_m']:.2f} | {r['minutes']:.1f} |"
+        f"| {r['name']} | {_number(r['srcc'])} [{_number(r['low'])}, {_number(r['high'])}]"
+        f" | {_number(r['plcc'])} | {_number(r['rmse_raw'])} | {_number(r['pair_accuracy'])}"
+        f" | {r['gmacs']:.2f} | {r['params_m']:.2f} | {r['minutes']:.1f} |"
         for r in rows
     ]
     lines.append("")
     lines.append(
         f"{rows[0]['n']} test videos of {rows[0]['contents']} contents. Pseudo-labels change the"
-        f" student's SRCC by {gain['srcc_difference']:+.3f} [{gain['low']:+.3f},"
-        f" {gain['high']:+.3f}] (paired, 95% over contents)."
+        f" student's SRCC by {_number(gain['srcc_difference'])} [{_number(gain['low'])},"
+        f" {_number(gain['high'])}] (paired, 95% over contents)."
     )
     if rows[0]["contents"] < 16:
         lines.append("So few contents show that it runs, not how good it is.")

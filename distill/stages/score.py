@@ -13,15 +13,15 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from distill.bundle import Bundle, find_bundle, load_bundle
 from distill.config import folder
-from distill.data.datamodule import default_workers
 from distill.data.manifest import Row, read_pool
-from distill.data.readers import make_reader
 from distill.errors import BundleError, ConfigError
-from distill.inference import Scored, score_all
+
+if TYPE_CHECKING:  # torch takes seconds, which --help and a mistyped option need not wait for
+    from distill.bundle import Bundle
+    from distill.inference import Scored
 
 FAILED = 1  # exit code where some videos could not be scored
 
@@ -41,8 +41,13 @@ def run(words: Sequence[str]) -> int:
     options = _parser().parse_args(words)
     if (options.workers is not None and options.workers < 0) or options.batch_size < 1:
         raise ConfigError("--workers must be at least 0 and --batch-size at least 1")
-    bundle = _bundle(options.bundle, options.outputs)
     rows = _rows(options.videos)
+
+    from distill.data.datamodule import default_workers
+    from distill.data.readers import make_reader
+    from distill.inference import score_all
+
+    bundle = _bundle(options.bundle, options.outputs)
     workers = default_workers() if options.workers is None else options.workers
     scored = score_all(
         bundle.model,
@@ -89,7 +94,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _bundle(given: str | None, outputs: str) -> Bundle:
+def _bundle(given: str | None, outputs: str) -> "Bundle":
+    from distill.bundle import find_bundle, load_bundle
+
     if given:
         return load_bundle(folder(given))
     for role in ("student", "teacher"):
@@ -116,7 +123,7 @@ def _rows(videos: Sequence[str]) -> list[Row]:
     return list(rows.values())
 
 
-def _record(scored: Scored, bundle: Bundle) -> dict[str, Any]:
+def _record(scored: "Scored", bundle: "Bundle") -> dict[str, Any]:
     info = scored.info
     sound = not scored.error
     return {
@@ -148,7 +155,7 @@ def _write(name: str, write: Any) -> None:
     sys.stderr.write(f"wrote {name}\n")
 
 
-def _print_table(records: list[dict[str, Any]], bundle: Bundle) -> None:
+def _print_table(records: list[dict[str, Any]], bundle: "Bundle") -> None:
     data = bundle.spec["provenance"].get("data", "")
     width = max(5, *(len(r["video"]) for r in records))
     print(f"{'video':{width}}  score  size        fps    seconds")

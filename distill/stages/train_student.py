@@ -138,6 +138,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         "params_m": cost.params_m,
         "budget": config.budget,
         "minutes": fitted.minutes,
+        "steps": fitted.steps,
     }
     tracker.summary(
         {**{f"val/{k}": v for k, v in result["val"].items()}, **test, "gmacs": cost.gmacs,

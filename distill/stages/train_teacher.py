@@ -93,6 +93,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         "gmacs": cost.gmacs,
         "params_m": cost.params_m,
         "minutes": fitted.minutes,
+        "steps": fitted.steps,
     }
     tracker.summary({**{f"val/{k}": v for k, v in result["val"].items()}, "gmacs": cost.gmacs})
     tracker.close()
