@@ -29,7 +29,7 @@ from distill.checks import unknown_option
 from distill.config import SCHEMAS, folder, register_schemas, to_config
 from distill.errors import ConfigError, DistillError, Interrupted
 from distill.help import config_groups, help_page
-from distill.runs import unfinished
+from distill.runs import first_process, unfinished
 
 # Before torch is imported. Its threads otherwise spin while they wait for each other, which slows
 # training down several times where decoding processes share the cores (benchmarks/threads.py).
@@ -107,6 +107,8 @@ def _hydra_door(stage: str) -> int:
     def job(cfg: DictConfig) -> Any:
         module = importlib.import_module(f"distill.stages.{stage}")
         out = Path(HydraConfig.get().runtime.output_dir)
+        if not first_process():
+            logging.getLogger().setLevel(logging.ERROR)
         try:
             return module.run(cfg, out, bool(cfg.get("resume")))
         except DistillError as error:
@@ -115,6 +117,8 @@ def _hydra_door(stage: str) -> int:
             if isinstance(error, Interrupted):
                 raise SystemExit(error.exit_code) from error
             return None
+        finally:
+            importlib.import_module("distill.tracking").finish()
 
     try:
         hydra.main(version_base="1.3", config_path="pkg://conf", config_name=stage)(job)()
@@ -265,6 +269,12 @@ def choose(stage: str, overrides: Sequence[str], config: Any, multirun: bool) ->
             )
         print(f"resuming {found}", file=sys.stderr)
         extra.append(f"hydra.run.dir={_quoted(str(found))}")
+    if stage == "train_teacher" and not {"teacher", "teacher._target_"} & given:
+        print(
+            "teacher=compact: two EfficientNet-Lite0 members, for a CPU; the full-size choice:"
+            " teacher=large training=gpu",
+            file=sys.stderr,
+        )
     if stage == "train_student" and "student" not in given and "student._target_" not in given:
         from students.default import default_student
 

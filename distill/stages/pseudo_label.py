@@ -83,12 +83,14 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
             )
             pending: list[Label] = []
             bar = tqdm(results, "labelling", len(todo), unit="video", dynamic_ncols=True)
-            for scored in bar:
-                pending.append(_label(scored, bundle))
-                if len(pending) >= COMMIT_EVERY:
-                    store.append(pending)
-                    pending = []
-            store.append(pending)
+            try:
+                for scored in bar:
+                    pending.append(_label(scored, bundle))
+                    if len(pending) >= COMMIT_EVERY:
+                        store.append(pending)
+                        pending = []
+            finally:  # Ctrl-C keeps what is scored
+                store.append(pending)
     except filelock.Timeout as error:
         raise LabelStoreError(f"{where}: another process is labelling into it") from error
     result = _report(store, this, tracker, bundle)

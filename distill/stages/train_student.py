@@ -35,7 +35,7 @@ from distill.labels import LabelStore
 from distill.losses import WeightedLoss
 from distill.metrics import bootstrap_groups, evaluate
 from distill.model import QualityModel
-from distill.runs import Run
+from distill.runs import Run, read_inputs
 from distill.stages.fit import Fitted, fit, tell_random_weights
 from distill.stages.inputs import (
     load_manifest,
@@ -66,6 +66,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         DistillError: the options, the data or the weights cannot be used; ``Interrupted``.
     """
     config: TrainStudentConfig = to_config(cfg, TrainStudentConfig)
+    training = config.training
     pl.seed_everything(config.seed, verbose=False)
     target, kwargs = split_target(config.student, "student")
     WeightedLoss(config.loss)
@@ -82,13 +83,14 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     reader = make_reader(config.reader)
     examples = [Example(row, target=row.mos) for row in train]
     kwargs |= score_scale(examples)
-    store = take_labels(config.labels, Path(config.outputs))
+    # A resumed run goes on with its own labels, not with newer ones.
+    labels = read_inputs(out).get("labels") if resumed else None
+    store = take_labels(labels or config.labels, Path(config.outputs))
     if store is not None:
         held_out = [*val, *manifest.split("test")]
-        examples += pseudo_examples(store, held_out, config.training.pseudo_weight)
+        examples += pseudo_examples(store, train, held_out, training.pseudo_weight)
     model: QualityModel = target(**kwargs)
     tell_random_weights(model.random_backbones())
-    training = config.training
     log.info(
         "plan: %d labelled and %d pseudo-labelled videos, %d for validation, %d epochs of"
         " batches of %d", len(train), len(examples) - len(train), len(val), training.epochs,
@@ -98,6 +100,9 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         log.info("dry run: nothing was trained")
         return {}
     this = Run(out, config, resumed)
+    this.inputs(
+        {"labels": str(store.folder) if store else "none", "videos": len(examples), "val": len(val)}
+    )
     tracker = Tracker(config.tracking, out, "train_student", config, resumed)
     if store is not None:
         picture = this.plots / "targets.png"

@@ -69,6 +69,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         log.info("dry run: nothing was trained")
         return {}
     this = Run(out, config, resumed)
+    this.inputs({"videos": len(examples), "val": len(val)})
     tracker = Tracker(config.tracking, out, "train_teacher", config, resumed)
     fitted = fit(model, examples, val, reader, config, this, tracker, manifest)
     if fitted is None:

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from students.default import SWIN_T, default_student
 from tests.helpers.stages import STUDENT, TEACHER, TRAINING, run_stage
@@ -85,6 +87,25 @@ def test_main_job_ends_with_a_table_and_a_picture(root: Path, tmp_path: Path) ->
     rows = json.loads((out / "table.json").read_text())["rows"]
     assert all(0 < row["gmacs"] < 1 and row["n"] == 14 for row in rows)
     assert "$ python train_student.py +budget=120" in done.stdout
+
+
+def test_two_processes_train_what_one_does_on_the_joint_batch(root: Path, tmp_path: Path) -> None:
+    words = [*TEACHER, "teacher.dropout=0", "training.epochs=2", "data.num_workers=0"]
+    words += ["tracking=none", "training.accelerator=cpu", "training.precision=32-true"]
+    states = []
+    for devices, batch_size in ((2, 4), (1, 8)):
+        outputs = tmp_path / str(devices)
+        done = _run(
+            root, "train_teacher.py", *words, f"training.devices={devices}",
+            f"training.batch_size={batch_size}", DISTILL_OUTPUTS=str(outputs),
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert done.stdout.count("plan: 21 labelled videos") == 1
+        (bundle,) = outputs.rglob("bundle")
+        assert len(json.loads((bundle.parent / "run.json").read_text())) == 1
+        states.append(load_file(bundle / "model.safetensors"))
+    for name, tensor in states[0].items():
+        torch.testing.assert_close(states[1][name], tensor, rtol=0, atol=2e-4, msg=name)
 
 
 def test_swin_t_plan_and_two_real_steps(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -95,9 +95,9 @@ def test_a_slip_gets_one_clear_message(word: str, message: str) -> None:
 
 
 def test_the_options_of_the_chosen_student_count() -> None:
-    words = ["student.whole_frames=true", "student=swin_t"]
-    assert refused("train_student", *words).startswith("unknown option 'student.whole_frames'")
-    assert check_overrides("train_student", ["student.whole_frames=true", "student=compact"])
+    words = ["student.key_frames=true", "student=swin_t"]
+    assert refused("train_student", *words).startswith("unknown option 'student.key_frames'")
+    assert check_overrides("train_student", ["student.key_frames=true", "student=compact"])
 
 
 def test_sweeps_are_checked_value_by_value() -> None:

@@ -18,7 +18,7 @@ SMALL = {"backbone": "test_efficientnet", "size": 64, "short_side": 64, "grid": 
 STUDENTS: list[tuple[type[QualityModel], dict[str, Any]]] = [
     (FramesStudent, {**SMALL, "num_frames": 2}),
     (FramesStudent, {**SMALL, "num_frames": 2, "fragments": False}),
-    (FramesStudent, {**SMALL, "num_frames": 2, "whole_frames": False}),
+    (FramesStudent, {**SMALL, "num_frames": 2, "key_frames": False}),
     (SwinTStudent, {"num_frames": 2, "size": 64}),
 ]
 IDS = ["both", "whole", "fragments", "swin"]
@@ -119,7 +119,7 @@ def test_a_budget_names_a_frame_count_that_fits_and_the_next_that_does_not() -> 
         (FramesStudent, {"num_frames": 0}, "KeyFrames.num_frames must be an integer >= 1, got 0"),
         (FramesStudent, {"short_side": 100}, "short_side 100 is smaller than size 224"),
         (FramesStudent, {"patch": -1}, "Fragments.patch"),
-        (FramesStudent, {"whole_frames": False, "fragments": False}, "both off"),
+        (FramesStudent, {"key_frames": False, "fragments": False}, "both off"),
         (FramesStudent, {"backbone": "test_vit", "size": 96, "stages": [5]}, "takes one size"),
         (FramesStudent, {"backbone": "nonsense"}, "no network 'nonsense'"),
         (FramesStudent, {"dropout": 1.5}, "dropout 1.5"),
