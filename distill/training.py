@@ -274,7 +274,7 @@ def make_trainer(
             deterministic="warn",
             enable_model_summary=False,
         )
-    except (MisconfigurationException, RuntimeError, ValueError) as error:
+    except (MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
         raise ConfigError(
             f"training.accelerator={training.accelerator}, training.devices={training.devices},"
             f" training.precision={training.precision}: {' '.join(str(error).split())}"
