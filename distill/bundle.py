@@ -129,7 +129,7 @@ def load_bundle(folder: Path) -> Bundle:
         raise BundleError(f"{weights}: checksum differs from {SPEC}; the file is damaged")
     architecture = dict(spec["architecture"])
     target = str(architecture.pop("_target_"))
-    if not target.startswith(_PACKAGES):
+    if not buildable(target):
         raise BundleError(f"{folder / SPEC}: refuses to build {target!r}: not one of our networks")
     module, _, name = target.rpartition(".")
     try:
@@ -146,6 +146,11 @@ def load_bundle(folder: Path) -> Bundle:
     except ValueError as error:
         raise BundleError(f"{folder / SPEC}: calibration: {error}") from error
     return Bundle(model.eval(), spec, folder, calibration)
+
+
+def buildable(target: str) -> bool:
+    """Whether a bundle of this class will load: only ``teachers`` and ``students`` may be named."""
+    return target.startswith(_PACKAGES)
 
 
 def read_spec(folder: Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from distill.checks import above, as_list, at_least, between, one_of, unknown_option
 from distill.errors import ConfigError
 
-PRECISIONS = "auto 32-true 32 bf16-mixed 16-mixed bf16-true 16-true 64-true".split()
+PRECISIONS = "auto 32-true bf16-mixed 16-mixed".split()  # "true" ones would cast a Batch
 
 
 @dataclass
@@ -65,7 +65,8 @@ class TrainingConfig:
         member_loss: weight of the loss of each teacher member's own head.
         pseudo_weight: weight of a pseudo-label against a MOS in the student's loss.
         batches_per_epoch: fewer than a whole pass, for trials.
-        val_every: epochs from one validation to the next; the best of them is kept.
+        val_every: epochs from one validation to the next, lowered to a divisor of ``epochs`` so
+            that the last is validated; the best of them is kept.
         precision: Lightning's; auto is bf16-mixed on a GPU and 32-true elsewhere.
         accelerator, devices: Lightning's.
         checkpoint_every: minutes of training that a SIGKILL may cost at the most.

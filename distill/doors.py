@@ -6,6 +6,7 @@ a traceback, and chooses what the user left open (run directory to resume, defau
 
 import importlib
 import logging
+import multiprocessing
 import os
 import re
 import shlex
@@ -124,6 +125,9 @@ def _hydra_door(stage: str) -> int:
         hydra.main(version_base="1.3", config_path="pkg://conf", config_name=stage)(job)()
     except KeyboardInterrupt:
         return Interrupted.exit_code
+    finally:
+        for worker in multiprocessing.active_children():
+            worker.kill()  # one that hangs in a broken video would keep the command from ending
     return max((error.exit_code for error in failures), default=0)
 
 

@@ -53,6 +53,12 @@ class VideoError(DistillError):
         return VideoError, (self.path, self.reader, self.reason)
 
 
+class TrainingError(DistillError):
+    """Training cannot go on; the text says which option to change."""
+
+    exit_code = 1
+
+
 class Interrupted(DistillError):
     """A signal stopped the run after a checkpoint was written."""
 

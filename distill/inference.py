@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from tqdm import tqdm
 
-from distill.data.datamodule import eval_loader
 from distill.data.dataset import Batch, Example
+from distill.data.loading import eval_loader
 from distill.data.manifest import Row
 from distill.data.reader import VideoInfo, VideoReader
 from distill.errors import ConfigError

@@ -124,10 +124,7 @@ class LabelStore:
         path = folder / META
         with filelock.FileLock(folder / ".lock"):
             if not path.is_file():
-                whole = path.with_suffix(".tmp")
-                text = json.dumps({"format": FORMAT, **meta}, indent=2)
-                whole.write_text(text + "\n", encoding="utf-8")
-                os.replace(whole, path)
+                _replace_text(path, json.dumps({"format": FORMAT, **meta}, indent=2) + "\n")
         store = cls(folder)
         for key in ("teacher", "views"):
             if store.meta.get(key) != json.loads(json.dumps(meta[key])):
@@ -140,6 +137,11 @@ class LabelStore:
     def writer_lock(self) -> filelock.FileLock:
         """Held by the process that labels; a second one gets an error, not a mess."""
         return filelock.FileLock(self.folder / ".writer.lock", timeout=0)
+
+    def expect(self, videos: int) -> None:
+        """Note how many videos the store will hold once it is complete; call under the lock."""
+        self.meta["videos"] = videos
+        _replace_text(self.folder / META, json.dumps(self.meta, indent=2) + "\n")
 
     def append(self, labels: Sequence[Label]) -> None:
         """Commit labels as one part."""
@@ -193,10 +195,18 @@ def find_store(outputs: Path) -> Path | None:
         for path in (outputs / "pseudo_label").glob(f"**/{META}")
         if any(path.parent.glob("part-*.parquet"))
     ]
-    return max(found, key=lambda p: (p / META).stat().st_mtime_ns) if found else None
+    return max(
+        found, key=lambda p: max(part.stat().st_mtime_ns for part in p.glob("part-*")), default=None
+    )
 
 
-def spread(members: Iterable[float]) -> float:
+def _replace_text(path: Path, text: str) -> None:
+    whole = path.with_suffix(".tmp")
+    whole.write_text(text, encoding="utf-8")
+    os.replace(whole, path)
+
+
+def member_std(members: Iterable[float]) -> float:
     """Standard deviation over member scores; NaN with fewer than two."""
     values = list(members)
     if len(values) < 2:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from distill.logistic import Logistic4, fit_logistic4
+from distill.logistic import Logistic4, calibrate, fit_logistic4
 from distill.resampling import (
     PAIR_GAP,
     Interval,
@@ -36,6 +36,7 @@ __all__ = [
     "Logistic4",
     "Scores",
     "bootstrap_groups",
+    "calibrate",
     "evaluate",
     "fit_logistic4",
     "krcc",

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
 from distill.data.views import View
@@ -26,6 +27,11 @@ class Prediction:
     features: dict[str, Tensor] = field(default_factory=dict)
 
 
+def full_precision(tensor: Tensor) -> torch.autocast:
+    """No autocast on the tensor's device: bfloat16 scores would tie where a rank loss looks."""
+    return torch.autocast(tensor.device.type, enabled=False)
+
+
 class QualityModel(nn.Module):
     """A network that scores videos from its views. Teachers and students are both this.
 
@@ -44,6 +50,10 @@ class QualityModel(nn.Module):
             batch: view name -> uint8 (B, *view.shape), RGB 0..255.
         """
         raise NotImplementedError(type(self).__name__)
+
+    def frozen_views(self) -> tuple[str, ...]:
+        """Views that only frozen parts look at: evaluation views in training too."""
+        return ()
 
     def pretrained_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters that start from pretrained weights and want a smaller learning rate."""

@@ -22,8 +22,7 @@ from distill.errors import ConfigError
 CONFIG, RECORD, RESULT, PROBLEMS = "config.yaml", "run.json", "result.json", "problems.csv"
 INPUTS = "inputs.json"
 _MAY_CHANGE = (
-    "resume", "dry_run", "outputs", "tracking.", "reader", "data.num_workers",
-    "training.checkpoint_every", "training.accelerator", "training.devices",
+    "resume", "dry_run", "outputs", "tracking.", "data.num_workers", "training.checkpoint_every",
 )  # fmt: skip
 _PACKAGES = (
     "distill-vqa torch torchvision timm pytorch-lightning hydra-core wandb fvcore decord2 av"

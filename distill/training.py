@@ -1,33 +1,31 @@
-"""The LightningModule that trains any quality model, and the callbacks that guard its checkpoints.
+"""The LightningModule that trains any quality model, and the Trainer of both commands.
 
 Network and loss are injected; nothing here knows a concrete one.
 """
 
 import logging
 import math
-import os
-import signal
-import time
+from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import (
     Callback,
-    EMAWeightAveraging,
     ModelCheckpoint,
     TQDMProgressBar,
+    WeightAveraging,
 )
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
+from distill.checkpoints import LastCheckpoint
 from distill.config import TrainingConfig
 from distill.data.dataset import Batch
 from distill.data.identity import seed_of
-from distill.errors import ConfigError, Interrupted
+from distill.errors import ConfigError, TrainingError
 from distill.losses import WeightedLoss
 from distill.metrics import CorrelationMetric
 from distill.model import QualityModel
@@ -72,6 +70,12 @@ class QualityModule(pl.LightningModule):
             member, _ = self.loss(score, batch.target, batch.weight)
             total = total + self.settings.member_loss * member
             parts[f"member_{name}"] = member.detach()
+        if not torch.isfinite(total):
+            values = ", ".join(f"{name} {float(value):.3g}" for name, value in parts.items())
+            raise TrainingError(
+                f"the loss is {float(total)} at step {self.global_step} ({values}); try a smaller"
+                " training.lr and training.backbone_lr, or training.precision=32-true"
+            )
         self.log("train/loss", total.detach(), prog_bar=True, batch_size=len(batch))
         self.log_dict({f"train/{k}": v for k, v in parts.items()}, batch_size=len(batch))
         return total
@@ -89,15 +93,24 @@ class QualityModule(pl.LightningModule):
             self.agreement.update(self.model(batch.views).score.float(), batch.target)
 
     def on_validation_epoch_end(self) -> None:
-        values = {k: torch.nan_to_num(torch.as_tensor(v)) for k, v in self._agreement().items()}
-        self.log("val/srcc", values["srcc"].float(), prog_bar=True)
-        self.log("val/plcc", values["plcc"].float(), prog_bar=True)
-        self.log(SELECT, (values["srcc"].float() + values["plcc"].float()) / 2)
-
-    def _agreement(self) -> dict[str, Any]:
-        values = self.agreement.compute()
+        values = {name: value.float() for name, value in self.agreement.compute().items()}
         self.agreement.reset()
-        return values
+        self.log("val/srcc", values["srcc"], prog_bar=True)
+        self.log("val/plcc", values["plcc"], prog_bar=True)
+        # NaN where they are undefined: ModelCheckpoint puts that last.
+        self.log(SELECT, (values["srcc"] + values["plcc"]) / 2)
+
+    def on_train_end(self) -> None:
+        if self.trainer.world_size > 1:  # the first process writes the report
+            shares: list[dict[int, str]] = [{} for _ in range(self.trainer.world_size)]
+            torch.distributed.all_gather_object(shares, self.failed)
+            self.failed = {index: why for share in shares for index, why in share.items()}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["failed"] = self.failed
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.failed = dict(checkpoint["failed"])
 
     def configure_optimizers(self) -> Any:
         groups = parameter_groups(self.model, self.settings)
@@ -143,104 +156,34 @@ def parameter_groups(model: QualityModel, training: TrainingConfig) -> list[dict
     ]
 
 
-class LastCheckpoint(Callback):
-    """Writes ``last.ckpt`` after every epoch, every few minutes, and when a signal asks to stop.
-
-    The file is written under another name and then renamed, so that it is whole at any moment.
-    After SIGINT or SIGTERM the batch in work is finished, the checkpoint written, and
-    ``Interrupted`` raised; a second SIGINT stops at once. During validation the signal waits for
-    its end.
-
-    Args:
-        path: of ``last.ckpt``.
-        every: minutes between two checkpoints within an epoch.
-    """
-
-    def __init__(self, path: Path, every: float) -> None:
-        self.path, self.every = path, every
-        self._signal: int | None = None
-        self._handlers: dict[int, Any] = {}
-        self._saved = time.monotonic()
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._saved = time.monotonic()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._handlers[number] = signal.signal(number, self._note)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self._signal is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self._signal = number
-        name = signal.Signals(number).name
-        text = (
-            f"\n{name}: finishing this batch, then writing a checkpoint (Ctrl-C again: stop now)\n"
-        )
-        os.write(2, text.encode())
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any,
-        batch_idx: int,
-    ) -> None:  # fmt: skip
-        # The last batch of an epoch is followed by validation and the checkpoint of the epoch.
-        if batch_idx + 1 >= trainer.num_training_batches:
-            return
-        stop = _any_rank(trainer, self._signal is not None)
-        due = time.monotonic() - self._saved >= 60 * self.every
-        if stop or _any_rank(trainer, due):
-            self._save(trainer)
-        if stop:
-            self._raise()
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._save(trainer)
-        if _any_rank(trainer, self._signal is not None):
-            self._raise()
-
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-        self._handlers = {}
-
-    def _save(self, trainer: pl.Trainer) -> None:
-        whole = self.path.with_suffix(".tmp")
-        trainer.save_checkpoint(whole)
-        if trainer.is_global_zero:
-            os.replace(whole, self.path)
-        self._saved = time.monotonic()
-
-    def _raise(self) -> None:
-        number = self._signal or signal.SIGTERM
-        error = Interrupted(
-            f"stopped by {signal.Signals(number).name}; {self.path} holds everything up to the"
-            " last batch; go on with the same command and resume=true"
-        )
-        error.exit_code = 128 + number
-        raise error
+def _divisor(epochs: int, val_every: int) -> int:
+    """The largest divisor of ``epochs`` up to ``val_every``: the last epoch is validated."""
+    return max(n for n in range(1, min(epochs, val_every) + 1) if epochs % n == 0)
 
 
-def _any_rank(trainer: pl.Trainer, value: bool) -> bool:
-    if trainer.world_size == 1:
-        return value
-    return trainer.strategy.reduce_boolean_decision(value, all=False)
+def _average(decay: float, mean: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+    """Exponential moving average; in this form frozen weights keep their every bit."""
+    return mean.lerp(current, 1 - decay)
 
 
-def make_trainer(
-    training: TrainingConfig, folder: Path, loggers: list[Any], callbacks: list[Callback]
-) -> pl.Trainer:
+def make_trainer(training: TrainingConfig, folder: Path, loggers: list[Any]) -> pl.Trainer:
     """The Trainer of both training commands.
 
     Args:
         training: settings.
         folder: of the run; checkpoints go to ``folder/checkpoints``.
         loggers: Lightning's.
-        callbacks: more than the checkpoints and the averaged weights.
 
     Raises:
         ConfigError: no such device or precision here.
     """
     # Lightning sets its own level on import; hints on its products are no news of a run.
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    averaging = [EMAWeightAveraging(decay=training.ema_decay)] if training.ema_decay > 0 else []
+    averaging: list[Callback] = []
+    if training.ema_decay > 0:
+        # Buffers are copied: an average of integers (Swin's position index) would be truncated.
+        average = partial(_average, training.ema_decay)
+        averaging = [WeightAveraging(use_buffers=False, avg_fn=average)]
     best = ModelCheckpoint(
         dirpath=folder / "checkpoints",
         filename=BEST.removesuffix(".ckpt"),
@@ -266,8 +209,8 @@ def make_trainer(
             default_root_dir=folder,
             logger=loggers or False,
             # The averaged weights must be updated before a checkpoint of the same step is written.
-            callbacks=[TQDMProgressBar(), *averaging, *callbacks, best, last],
-            check_val_every_n_epoch=training.val_every,
+            callbacks=[TQDMProgressBar(), *averaging, best, last],
+            check_val_every_n_epoch=_divisor(training.epochs, training.val_every),
             use_distributed_sampler=False,
             num_sanity_val_steps=0,
             log_every_n_steps=1,

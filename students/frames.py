@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from distill.data.views import Fragments, KeyFrames, View
 from distill.errors import ConfigError
-from distill.model import Prediction, QualityModel
+from distill.model import Prediction, QualityModel, full_precision
 from teachers.timm_frames import TimmFrames
 
 
@@ -106,6 +106,7 @@ class FramesStudent(QualityModel):
     def forward(self, batch: Mapping[str, Tensor]) -> Prediction:
         """Score ``frames`` (B, T, 3, S, S) and ``fragments`` (B, T, 1, 3, S', S'), uint8."""
         features = torch.cat([self.tower(batch[name]) for name in self.views], dim=-1)
-        output = self.head(features).float().squeeze(-1)
+        with full_precision(features):
+            output = self.head(features.float()).squeeze(-1)
         scores = self.score_mean + self.score_std * output
         return Prediction(scores.mean(1), scores, features={"frames": features.mean(1)})

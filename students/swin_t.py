@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from distill.data.views import KeyFrames, View
 from distill.errors import ConfigError
-from distill.model import Prediction, QualityModel
+from distill.model import Prediction, QualityModel, full_precision
 from teachers.timm_frames import TimmFrames
 
 _CHANNELS = 768  # of Swin-T's last stage, to which the others are brought
@@ -91,7 +91,8 @@ class SwinTStudent(QualityModel):
         *early, last = self.tower.maps(frames.reshape(-1, *frames.shape[-3:]))
         maps = [project(m) for project, m in zip(self.project, early, strict=True)]
         tokens = torch.cat([*maps, last], dim=1).flatten(2).transpose(1, 2)  # (BT, 49, 3072)
-        output = self.frame_score(self.token_score(tokens).squeeze(-1)).float()
+        with full_precision(tokens):
+            output = self.frame_score(self.token_score(tokens.float()).squeeze(-1))
         scores = self.score_mean + self.score_std * output.reshape(videos, -1)
         features = tokens.mean(1).reshape(videos, -1, tokens.shape[-1]).mean(1)
         return Prediction(scores.mean(1), frame_scores=scores, features={"stages": features})

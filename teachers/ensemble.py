@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from distill.data.views import Fragments, KeyFrames, View
 from distill.errors import ConfigError
-from distill.model import Prediction, QualityModel
+from distill.model import Prediction, QualityModel, full_precision
 from teachers.timm_frames import TimmFrames
 
 VIEW_KINDS = {"key_frames": KeyFrames, "fragments": Fragments}
@@ -88,6 +88,10 @@ class TeacherEnsemble(QualityModel):
         """Members whose features may be cached; their views are always evaluation views."""
         return tuple(name for name, member in self._named() if not member.trainable)
 
+    def frozen_views(self) -> tuple[str, ...]:
+        """Views of frozen members; a trainable member never shares one."""
+        return tuple(dict.fromkeys(self.view_of[name] for name in self.frozen))
+
     def frozen_features(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Features to cache: batch key -> (B, T, D) float32, for every frozen member."""
         return {FEATURES + name: self._features(name, batch) for name in self.frozen}
@@ -97,17 +101,18 @@ class TeacherEnsemble(QualityModel):
         frames = {name: self._features(name, batch) for name in self.members}
         video = {name: features.mean(1) for name, features in frames.items()}
         frame_scores = None
-        if len({features.shape[1] for features in frames.values()}) == 1:
-            frame_scores = self._fused(frames)
-        return Prediction(
-            score=self._fused(video),
-            frame_scores=frame_scores,
-            member_scores={
-                name: self._scaled(head(video[name].detach()))
-                for name, head in self.member_heads.items()
-            },
-            features=video,
-        )
+        with full_precision(next(iter(video.values()))):
+            if len({features.shape[1] for features in frames.values()}) == 1:
+                frame_scores = self._fused(frames)
+            return Prediction(
+                score=self._fused(video),
+                frame_scores=frame_scores,
+                member_scores={
+                    name: self._scaled(head(video[name].detach()))
+                    for name, head in self.member_heads.items()
+                },
+                features=video,
+            )
 
     def _named(self) -> list[tuple[str, TimmFrames]]:
         return [(name, member) for name, member in self.members.items()]  # type: ignore[misc]

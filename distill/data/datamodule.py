@@ -1,8 +1,6 @@
 """The Lightning data module: training and validation videos of one model."""
 
-import os
-import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -10,6 +8,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from distill.data.dataset import Batch, EpochBatches, Example, Sample, VideoDataset, collate
+from distill.data.loading import default_workers, eval_loader, ignore_signals
 from distill.data.reader import VideoReader
 from distill.data.views import View
 
@@ -28,37 +27,6 @@ class ResumableLoader(DataLoader[Sample]):
         self.batch_sampler.load_state_dict(state)
 
 
-def _ignore_signals(_: int) -> None:
-    """Ctrl-C reaches a whole process group; the main process decides, workers end with it."""
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, signal.SIG_IGN)
-
-
-def default_workers() -> int:
-    """Decoding processes: one per core, at most 8; decoding is idle while a CPU model computes."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(8, cores or 1)
-
-
-def eval_loader(
-    examples: Sequence[Example],
-    views: Mapping[str, View],
-    reader: VideoReader,
-    *,
-    batch_size: int,
-    num_workers: int,
-) -> DataLoader[Sample]:
-    """Videos in order with evaluation views; yields ``Batch``. No video is read twice or padded."""
-    return DataLoader(
-        VideoDataset(examples, views, reader, train=False),
-        batch_size=batch_size,
-        num_workers=num_workers,
-        collate_fn=collate,
-        worker_init_fn=_ignore_signals,
-        pin_memory=torch.cuda.is_available(),
-    )
-
-
 class VQADataModule(pl.LightningDataModule):
     """Training batches drawn by ``EpochBatches``, validation in order, on every rank its share.
 
@@ -69,6 +37,7 @@ class VQADataModule(pl.LightningDataModule):
         batch_size: videos per rank and step.
         num_workers: decoding processes per rank; None chooses.
         seed: of the run.
+        frozen_views: evaluation views in training too; see ``QualityModel.frozen_views``.
         batches_per_epoch: fewer than a whole pass, for trials; None is a whole pass.
     """
 
@@ -82,6 +51,7 @@ class VQADataModule(pl.LightningDataModule):
         batch_size: int,
         num_workers: int | None = None,
         seed: int = 0,
+        frozen_views: Collection[str] = (),
         batches_per_epoch: int | None = None,
     ) -> None:
         super().__init__()
@@ -89,6 +59,7 @@ class VQADataModule(pl.LightningDataModule):
         self.views, self.reader = dict(views), reader
         self.batch_size, self.seed = batch_size, seed
         self.num_workers = default_workers() if num_workers is None else num_workers
+        self.frozen_views = tuple(frozen_views)
         self.batches_per_epoch = batches_per_epoch
 
     def epoch_batches(self) -> EpochBatches:
@@ -105,15 +76,16 @@ class VQADataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> ResumableLoader:
         dataset = VideoDataset(
-            self.train_examples, self.views, self.reader, train=True, seed=self.seed
-        )
+            self.train_examples, self.views, self.reader, train=True, seed=self.seed,
+            frozen_views=self.frozen_views,
+        )  # fmt: skip
         return ResumableLoader(
             dataset,
             batch_sampler=self.epoch_batches(),
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             collate_fn=collate,
-            worker_init_fn=_ignore_signals,
+            worker_init_fn=ignore_signals,
             pin_memory=torch.cuda.is_available(),
         )
 

@@ -1,9 +1,10 @@
 """Videos as samples: each decoded once, for all views of all models."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -91,7 +92,12 @@ class Batch:
 
 
 def read_views(
-    path: Path, reader: VideoReader, views: Mapping[str, View], seed: int, train: bool
+    path: Path,
+    reader: VideoReader,
+    views: Mapping[str, View],
+    seed: int,
+    train: bool,
+    frozen: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[dict[str, Tensor], VideoInfo]:
     """Decode one video once and fill every view from it.
 
@@ -101,14 +107,15 @@ def read_views(
         views: name -> view; the union of their indices is read in one pass.
         seed: of the views' randomness; see ``View.begin``.
         train: random frames and crops.
+        frozen: views that are evaluation views in training too, with the seed of the content.
 
     Raises:
         VideoError: it cannot be decoded.
     """
     info = reader.probe(path)
-    # Each view has a seed of its own: adding a view to a model must not move another's crops.
     collectors = {
-        name: view.begin(info, seed_of(seed, name), train) for name, view in views.items()
+        name: view.begin(info, frozen.get(name, seed), train and name not in frozen)
+        for name, view in views.items()
     }
     wanted = {name: set(c.indices.tolist()) for name, c in collectors.items()}
     union = np.unique(np.concatenate([c.indices for c in collectors.values()]))
@@ -129,6 +136,7 @@ class VideoDataset(Dataset[Sample]):
         train: random views seeded by ``seed``, epoch and position; else deterministic ones seeded
             by the video's content alone.
         seed: of the run.
+        frozen_views: names of the views that are evaluation views in training too.
     """
 
     def __init__(
@@ -139,8 +147,10 @@ class VideoDataset(Dataset[Sample]):
         *,
         train: bool,
         seed: int = 0,
+        frozen_views: Collection[str] = (),
     ) -> None:
         self.examples = list(examples)
+        self.frozen_views = tuple(frozen_views)
         self.views = dict(views)
         self.reader = reader
         self.train = train
@@ -155,9 +165,10 @@ class VideoDataset(Dataset[Sample]):
         example = self.examples[index]
         path = example.row.path
         try:
-            content = "" if self.train else content_hash(path)
+            content = content_hash(path) if self.frozen_views or not self.train else ""
             seed = seed_of(self.seed, epoch, index) if self.train else seed_of(content)
-            views, info = read_views(path, self.reader, self.views, seed, self.train)
+            frozen = dict.fromkeys(self.frozen_views, seed_of(content))
+            views, info = read_views(path, self.reader, self.views, seed, self.train, frozen)
         except VideoError as error:
             return Sample(index, example, {}, error=str(error))
         except OSError as error:

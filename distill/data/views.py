@@ -114,17 +114,18 @@ class KeyFrames:
         return (self.num_frames, 3, self.size, self.size)
 
     def begin(self, info: VideoInfo, seed: int, train: bool) -> Collector:
-        return _KeyFramesCollector(self, info, np.random.default_rng(seed) if train else None)
+        return _KeyFramesCollector(self, info, seed, train)
 
 
 class _KeyFramesCollector(_Frames):
-    def __init__(self, view: KeyFrames, info: VideoInfo, rng: np.random.Generator | None) -> None:
-        frames = view.num_frames if rng is None else view.train_frames or view.num_frames
-        super().__init__(spread(frames, info.num_frames, rng), view.size)
+    def __init__(self, view: KeyFrames, info: VideoInfo, seed: int, train: bool) -> None:
+        frames = view.train_frames or view.num_frames if train else view.num_frames
+        time, space = _generators(seed)
+        super().__init__(spread(frames, info.num_frames, time if train else None), view.size)
         self._view = view
         # Fractions, not pixels: some files change size in mid-stream.
-        self._at = (0.5, 0.5) if rng is None else (rng.random(), rng.random())
-        self._flip = rng is not None and rng.random() < 0.5
+        self._at = (space.random(), space.random()) if train else (0.5, 0.5)
+        self._flip = train and space.random() < 0.5
 
     def _cut(self, slot: int, frame: np.ndarray) -> Tensor:
         size = self._view.size
@@ -186,25 +187,24 @@ class Fragments:
         return (self.num_clips, self.clip_len, 3, self.side, self.side)
 
     def begin(self, info: VideoInfo, seed: int, train: bool) -> Collector:
-        return _FragmentsCollector(self, info, np.random.default_rng(seed), train)
+        return _FragmentsCollector(self, info, seed, train)
 
 
 class _FragmentsCollector(_Frames):
-    def __init__(
-        self, view: Fragments, info: VideoInfo, rng: np.random.Generator, train: bool
-    ) -> None:
+    def __init__(self, view: Fragments, info: VideoInfo, seed: int, train: bool) -> None:
+        time, space = _generators(seed)
         clips = view.train_clips or view.num_clips if train else view.num_clips
         if view.clip_len == 1:
             # Stills: the middle of each part, so that evaluation shares its frames with KeyFrames.
-            indices = spread(clips, info.num_frames, rng if train else None)
+            indices = spread(clips, info.num_frames, time if train else None)
         else:
             indices = fragment_clips(
-                clips, view.clip_len, view.frame_interval, info.num_frames, rng
+                clips, view.clip_len, view.frame_interval, info.num_frames, time
             ).ravel()
         super().__init__(indices, view.side)
         self._view, self._clips = view, clips
-        self._seed = int(rng.integers(2**63))
-        self._flip = train and rng.random() < 0.5
+        self._seed = int(space.integers(2**63))
+        self._flip = train and space.random() < 0.5
         self._corners: dict[tuple[int, int], np.ndarray] = {}
 
     def _cut(self, slot: int, frame: np.ndarray) -> Tensor:
@@ -234,6 +234,11 @@ class _FragmentsCollector(_Frames):
                 view.grid, view.patch, height, width, sets, np.random.default_rng(self._seed)
             )
         return self._corners[height, width][slot // aligned].tolist()
+
+
+def _generators(seed: int) -> tuple[np.random.Generator, np.random.Generator]:
+    """One for time, one for space: views with as many frames take the same ones."""
+    return np.random.default_rng([seed, 0]), np.random.default_rng([seed, 1])
 
 
 def _chw(frame: np.ndarray) -> Tensor:

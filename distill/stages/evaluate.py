@@ -21,7 +21,7 @@ from omegaconf import DictConfig
 from distill import plots
 from distill.bundle import Bundle
 from distill.config import DataConfig, EvaluateConfig, to_config
-from distill.data.datamodule import default_workers
+from distill.data.loading import default_workers
 from distill.data.manifest import Problem, Row
 from distill.data.readers import make_reader
 from distill.errors import BundleError, ManifestError
@@ -91,7 +91,10 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
             for bundle in bundles
         }
         for bundle in bundles:
-            rows.append(_row(bundle, manifest.path, used, predictions[bundle.folder], config, this))
+            row = _row(
+                bundle, manifest.path, used, predictions[bundle.folder], config, this, len(rows) + 1
+            )
+            rows.append(row)
             _write(out, len(rows), used, scored[bundle.folder], sound, predictions[bundle.folder])
         pairs += _pairs(bundles, manifest.path, used, predictions, config.draws)
     this.problems(problems)
@@ -115,13 +118,13 @@ def _bundles(config: EvaluateConfig) -> list[Bundle]:
 
 def _row(
     bundle: Bundle, table: Path, used: list[Row], predicted: np.ndarray, config: EvaluateConfig,
-    run: Run,
+    run: Run, number: int,
 ) -> dict[str, Any]:  # fmt: skip
     mos = np.array([row.mos for row in used])
     groups = [row.group for row in used]
     scores = evaluate(predicted, mos, groups)
     interval = bootstrap_groups(predicted, mos, groups, draws=config.draws)
-    name = f"{table.stem}_{bundle.role}_{bundle.fingerprint}"
+    name = f"{number}_{table.stem}_{bundle.role}"
     picture = run.plots / f"{name}.png"
     plots.scatter(picture, predicted.tolist(), mos.tolist(), scores, f"{bundle.role}, {table.name}")
     cost = bundle.spec["cost"]

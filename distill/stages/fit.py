@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -12,12 +13,13 @@ from distill.bundle import load_weights
 from distill.config import TrainStudentConfig, TrainTeacherConfig
 from distill.data.datamodule import VQADataModule
 from distill.data.dataset import Example
+from distill.data.loading import default_workers
 from distill.data.manifest import Manifest, Problem, Row
 from distill.data.reader import VideoReader
 from distill.errors import ManifestError
 from distill.inference import Scored, score_all
 from distill.losses import WeightedLoss
-from distill.metrics import Logistic4, Scores, evaluate, fit_logistic4
+from distill.metrics import Logistic4, Scores, calibrate, evaluate
 from distill.model import QualityModel
 from distill.runs import Run
 from distill.tracking import Tracker, metric_files
@@ -75,9 +77,10 @@ def fit(
         batch_size=training.batch_size,
         num_workers=data.num_workers,
         seed=config.seed,
+        frozen_views=model.frozen_views(),
         batches_per_epoch=training.batches_per_epoch,
     )
-    trainer = make_trainer(training, run.folder, tracker.loggers(), [])
+    trainer = make_trainer(training, run.folder, tracker.loggers())
     last = run.folder / "checkpoints" / LAST
     start = time.monotonic()
     trainer.fit(
@@ -88,10 +91,7 @@ def fit(
     minutes = (time.monotonic() - start) / 60
     best = run.folder / "checkpoints" / BEST
     load_weights(model, best if best.is_file() else last)
-    scored = score_all(
-        model, val, reader, batch_size=training.batch_size, num_workers=datamodule.num_workers,
-        what="validating",
-    )  # fmt: skip
+    scored = score_all(model, val, reader, what="validating", **scoring_options(config))
     failed = [
         Problem(str(manifest.path), s.row.line, s.row.video, s.error) for s in scored if s.error
     ]
@@ -104,10 +104,14 @@ def fit(
         log.warning("%d videos could not be decoded; see problems.csv", len(failed))
     sound = [s for s in scored if not s.error]
     if len(sound) < 3:
-        raise ManifestError(f"only {len(sound)} validation videos could be decoded")
+        reason = next(s.error for s in scored if s.error)
+        raise ManifestError(
+            f"{manifest.path}: only {len(sound)} of {len(scored)} validation videos have a score;"
+            f" the first that has none: {reason}"
+        )
     raw = np.array([s.raw for s in sound])
     mos = np.array([s.row.mos for s in sound])
-    calibration = fit_logistic4(raw, mos)
+    calibration = calibrate(raw, mos)
     predicted = np.asarray(calibration(raw))
     scores = evaluate(predicted, mos, [s.row.group for s in sound])
     _report(run, tracker, sound, predicted, scores, reader)
@@ -132,6 +136,16 @@ def _report(
     )
     tracker.picture("plots/val_scatter", run.plots / "val_scatter.png")
     tracker.frames("plots/val_worst", run.plots / "val_worst.png")
+
+
+def scoring_options(config: TrainTeacherConfig | TrainStudentConfig) -> dict[str, Any]:
+    """How a training command scores videos: in its own batches, on its own kind of device."""
+    workers = config.data.num_workers
+    return {
+        "batch_size": config.training.batch_size,
+        "num_workers": default_workers() if workers is None else workers,
+        "device": "cpu" if config.training.accelerator == "cpu" else "auto",
+    }
 
 
 def tell_random_weights(names: Sequence[str]) -> None:

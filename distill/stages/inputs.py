@@ -2,17 +2,19 @@
 
 import logging
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from distill.bundle import Bundle, find_bundle, load_bundle
-from distill.config import DataConfig, folder
+from distill.bundle import Bundle, buildable, find_bundle, load_bundle
+from distill.config import DataConfig, folder, split_target
 from distill.data.dataset import Example
 from distill.data.demo import make_demo
-from distill.data.identity import seed_of
+from distill.data.identity import content_hash, seed_of
 from distill.data.manifest import Manifest, Problem, Row, read_manifest
 from distill.errors import BundleError, ConfigError, LabelStoreError, ManifestError
 from distill.labels import Label, LabelStore, find_store
+from distill.model import QualityModel
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +52,21 @@ def tell_problems(problems: list[Problem], used: int) -> None:
         log.warning("%d rows left out, %d used:%s%s", len(problems), used, shown, more)
 
 
+def network(node: Mapping[str, Any], option: str) -> tuple[type[QualityModel], dict[str, Any]]:
+    """Class and arguments of the network that an option names.
+
+    Raises:
+        ConfigError: no such class or argument, or a class whose bundle could not be loaded.
+    """
+    cls, kwargs = split_target(node, option)
+    if not buildable(node["_target_"]) or not issubclass(cls, QualityModel):
+        raise ConfigError(
+            f"{option}._target_={node['_target_']}: must be a QualityModel in a file of teachers/"
+            " or students/, or its bundle could not be loaded"
+        )
+    return cls, kwargs
+
+
 def training_rows(manifest: Manifest, val_share: float) -> tuple[list[Row], list[Row]]:
     """Labelled training and validation rows; without a val split, whole train contents are taken.
 
@@ -69,6 +86,21 @@ def training_rows(manifest: Manifest, val_share: float) -> tuple[list[Row], list
             " training needs at least 4 and 3"
         )
     return train, val
+
+
+def score_scale(examples: Sequence[Example]) -> dict[str, float]:
+    """Mean and standard deviation of the targets: where a network's scores start."""
+    targets = [example.target for example in examples]
+    mean = sum(targets) / len(targets)
+    std = (sum((t - mean) ** 2 for t in targets) / len(targets)) ** 0.5
+    return {"score_mean": round(mean, 6), "score_std": round(max(std, 1e-3), 6)}
+
+
+def digest(examples: Sequence[Example], val: Sequence[Row]) -> str:
+    """A hash of what a run learns from and is chosen on: a resumed run must have the same."""
+    learned = [f"{e.row.path}|{e.target!r}|{e.weight!r}" for e in examples]
+    chosen = [f"{row.path}|{row.mos!r}" for row in val]
+    return f"{seed_of(*learned, 'val', *chosen):016x}"
 
 
 def take_bundle(given: str | None, outputs: Path, role: str, option: str) -> Bundle:
@@ -124,16 +156,22 @@ def pseudo_examples(
     Raises:
         LabelStoreError: no usable label.
     """
-    usable, total = store.usable(), store.meta.get("videos")
-    found = len(store.read())
-    if total and found < total:
+    labels, total = store.read(), store.meta.get("videos")
+    if total and len(labels) < total:
         log.warning(
             "%s: %d of %d videos are labelled; `python pseudo_label.py store=%s` goes on",
-            store.folder, found, total, store.folder,
+            store.folder, len(labels), total, store.folder,
         )  # fmt: skip
+    usable = [label for label in labels if label.status == "ok"]
     groups = {row.group for row in held_out}
     paths = {str(row.path) for row in (*labelled, *held_out)}
-    kept = [label for label in usable if label.path not in paths and label.group not in groups]
+    # By content too: a copy or a link of a held-out video has another path and another group.
+    contents = {content_hash(row.path) for row in (*labelled, *held_out)}
+    kept = [
+        label
+        for label in usable
+        if label.path not in paths and label.group not in groups and label.content not in contents
+    ]
     if len(kept) < len(usable):
         log.warning(
             "%d pseudo-labelled videos are left out: they have a MOS, or their content is in val"

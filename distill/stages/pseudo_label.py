@@ -25,12 +25,12 @@ from tqdm import tqdm
 from distill import plots
 from distill.bundle import Bundle
 from distill.config import PseudoLabelConfig, folder, to_config
-from distill.data.datamodule import default_workers
+from distill.data.loading import default_workers
 from distill.data.manifest import Manifest, read_pool
 from distill.data.readers import make_reader
 from distill.errors import LabelStoreError, ManifestError
 from distill.inference import Scored, score_rows
-from distill.labels import Label, LabelStore, spread
+from distill.labels import Label, LabelStore, find_store, member_std
 from distill.runs import Run
 from distill.stages.inputs import load_manifest, take_bundle, tell_problems
 from distill.tracking import Tracker
@@ -70,6 +70,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         with store.writer_lock():
             done = store.done(config.retry_failed)
             todo = [row for row in pool.rows if str(row.path) not in done]
+            store.expect(len(done | {str(row.path) for row in pool.rows}))
             if len(todo) < len(pool.rows):
                 log.info("%d videos are labelled already", len(pool.rows) - len(todo))
             workers = config.data.num_workers
@@ -93,7 +94,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
                 store.append(pending)
     except filelock.Timeout as error:
         raise LabelStoreError(f"{where}: another process is labelling into it") from error
-    result = _report(store, this, tracker, bundle)
+    result = _report(store, this, tracker, bundle, config)
     tracker.close()
     this.finish(result)
     return result
@@ -140,7 +141,7 @@ def _label(scored: Scored, bundle: Bundle) -> Label:
         group=row.group,
         score=bundle.calibrated(scored.raw),
         raw=scored.raw,
-        std=spread(members.values()),
+        std=member_std(members.values()),
         members=members,
         duration=info.duration,
         width=info.width,
@@ -152,7 +153,9 @@ def _label(scored: Scored, bundle: Bundle) -> Label:
     )
 
 
-def _report(store: LabelStore, run: Run, tracker: Tracker, bundle: Bundle) -> dict[str, Any]:
+def _report(
+    store: LabelStore, run: Run, tracker: Tracker, bundle: Bundle, config: PseudoLabelConfig
+) -> dict[str, Any]:
     labels = store.read()
     usable = [label for label in labels if label.status == "ok"]
     failed = [label for label in labels if label.status != "ok"]
@@ -187,5 +190,8 @@ def _report(store: LabelStore, run: Run, tracker: Tracker, bundle: Bundle) -> di
         "store: %s", len(usable), len(failed), result.get("low", math.nan),
         result.get("high", math.nan), result.get("spread") or math.nan, store.folder,
     )  # fmt: skip
-    log.info("next: python train_student.py +budget=120")
+    newest = find_store(Path(config.outputs)) == store.folder
+    log.info(
+        "next: python train_student.py +budget=120%s", "" if newest else f" labels={store.folder}"
+    )
     return result

@@ -43,7 +43,7 @@ def run(words: Sequence[str]) -> int:
         raise ConfigError("--workers must be at least 0 and --batch-size at least 1")
     rows = _rows(options.videos)
 
-    from distill.data.datamodule import default_workers
+    from distill.data.loading import default_workers
     from distill.data.readers import make_reader
     from distill.inference import score_all
 

@@ -24,7 +24,7 @@ from omegaconf import DictConfig
 
 from distill import plots
 from distill.bundle import save_bundle
-from distill.config import TrainStudentConfig, split_target, to_config
+from distill.config import TrainStudentConfig, to_config
 from distill.cost import check_budget, profile
 from distill.data.dataset import Example
 from distill.data.manifest import Manifest
@@ -36,15 +36,17 @@ from distill.losses import WeightedLoss
 from distill.metrics import bootstrap_groups, evaluate
 from distill.model import QualityModel
 from distill.runs import Run, read_inputs
-from distill.stages.fit import Fitted, fit, tell_random_weights
+from distill.stages.fit import Fitted, fit, scoring_options, tell_random_weights
 from distill.stages.inputs import (
+    digest,
     load_manifest,
+    network,
     pseudo_examples,
+    score_scale,
     take_labels,
     training_rows,
     without_weights,
 )
-from distill.stages.train_teacher import score_scale
 from distill.tracking import Tracker
 
 log = logging.getLogger(__name__)
@@ -68,7 +70,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     config: TrainStudentConfig = to_config(cfg, TrainStudentConfig)
     training = config.training
     pl.seed_everything(config.seed, verbose=False)
-    target, kwargs = split_target(config.student, "student")
+    target, kwargs = network(config.student, "student")
     WeightedLoss(config.loss)
     bare = without_weights(kwargs)
     if config.budget is None:
@@ -100,9 +102,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         log.info("dry run: nothing was trained")
         return {}
     this = Run(out, config, resumed)
-    this.inputs(
-        {"labels": str(store.folder) if store else "none", "videos": len(examples), "val": len(val)}
-    )
+    this.inputs({"labels": str(store.folder) if store else "none", "videos": digest(examples, val)})
     tracker = Tracker(config.tracking, out, "train_student", config, resumed)
     if store is not None:
         picture = this.plots / "targets.png"
@@ -115,7 +115,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     fitted = fit(model, examples, val, reader, config, this, tracker, manifest)
     if fitted is None:
         return {}
-    test = _test(fitted, manifest, reader, this, tracker)
+    test = _test(fitted, manifest, reader, config, this, tracker)
     spec = save_bundle(
         out / "bundle",
         fitted.model,
@@ -157,14 +157,15 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
 
 
 def _test(
-    fitted: Fitted, manifest: Manifest, reader: VideoReader, run: Run, tracker: Tracker
-) -> dict[str, float]:
+    fitted: Fitted, manifest: Manifest, reader: VideoReader, config: TrainStudentConfig, run: Run,
+    tracker: Tracker,
+) -> dict[str, float]:  # fmt: skip
     """The test split, once; empty where the table has none."""
     rows = manifest.split("test")
     if not rows:
         log.warning("%s: no test split, so nothing is tested", manifest.path)
         return {}
-    scored = score_all(fitted.model, rows, reader, what="testing")
+    scored = score_all(fitted.model, rows, reader, what="testing", **scoring_options(config))
     sound = [s for s in scored if not s.error]
     if len(sound) < 3:
         log.warning("only %d test videos could be decoded, so nothing is tested", len(sound))

@@ -19,7 +19,7 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig
 
 from distill.bundle import save_bundle
-from distill.config import TrainTeacherConfig, split_target, to_config
+from distill.config import TrainTeacherConfig, to_config
 from distill.cost import profile
 from distill.data.dataset import Example
 from distill.data.readers import make_reader
@@ -27,7 +27,14 @@ from distill.losses import WeightedLoss
 from distill.model import QualityModel
 from distill.runs import Run
 from distill.stages.fit import fit, tell_random_weights
-from distill.stages.inputs import load_manifest, training_rows, without_weights
+from distill.stages.inputs import (
+    digest,
+    load_manifest,
+    network,
+    score_scale,
+    training_rows,
+    without_weights,
+)
 from distill.tracking import Tracker
 
 log = logging.getLogger(__name__)
@@ -49,7 +56,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     """
     config: TrainTeacherConfig = to_config(cfg, TrainTeacherConfig)
     pl.seed_everything(config.seed, verbose=False)
-    target, kwargs = split_target(config.teacher, "teacher")
+    target, kwargs = network(config.teacher, "teacher")
     WeightedLoss(config.loss)
     manifest = load_manifest(config.data)
     train, val = training_rows(manifest, config.data.val_share)
@@ -69,7 +76,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         log.info("dry run: nothing was trained")
         return {}
     this = Run(out, config, resumed)
-    this.inputs({"videos": len(examples), "val": len(val)})
+    this.inputs({"videos": digest(examples, val)})
     tracker = Tracker(config.tracking, out, "train_teacher", config, resumed)
     fitted = fit(model, examples, val, reader, config, this, tracker, manifest)
     if fitted is None:
@@ -105,11 +112,3 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     )  # fmt: skip
     log.info("next: python pseudo_label.py")
     return result
-
-
-def score_scale(examples: list[Example]) -> dict[str, float]:
-    """Mean and standard deviation of the targets: where a network's scores start."""
-    targets = [example.target for example in examples]
-    mean = sum(targets) / len(targets)
-    std = (sum((t - mean) ** 2 for t in targets) / len(targets)) ** 0.5
-    return {"score_mean": round(mean, 6), "score_std": round(max(std, 1e-3), 6)}

@@ -23,7 +23,12 @@ STUDENT = [
     "student.num_frames=2", "student.size=64", "student.short_side=64", "student.grid=2",
     "student.stages=[1,3]", "student.hidden=16",
 ]  # fmt: skip
-TRAINING = ["training.epochs=3", "training.batch_size=6", "data.num_workers=0"]
+TRAINING = [
+    "training.epochs=3",
+    "training.val_every=1",
+    "training.batch_size=6",
+    "data.num_workers=0",
+]
 
 
 def run_stage(stage: str, out: Path, *overrides: str, resumed: bool = False) -> dict[str, Any]:

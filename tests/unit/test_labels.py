@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill.errors import LabelStoreError
-from distill.labels import META, Label, LabelStore, find_store, spread
+from distill.labels import META, Label, LabelStore, find_store, member_std
 
 ROOT = Path(__file__).parents[2]
 TEACHER = {"teacher": "abc123", "views": {"frames": {"kind": "key_frames", "size": 224}}}
@@ -261,7 +261,7 @@ def test_find_store_takes_the_newest_with_labels(tmp_path: Path) -> None:
 
 
 def test_spread_is_the_sample_standard_deviation() -> None:
-    assert math.isnan(spread([])) and math.isnan(spread([3.0]))
-    assert spread([2.0, 4.0]) == pytest.approx(math.sqrt(2))
-    assert spread(iter([1.0, 2.0, 3.0, 4.0])) == pytest.approx(1.2909944487358056)
-    assert spread([3.0, 3.0]) == 0
+    assert math.isnan(member_std([])) and math.isnan(member_std([3.0]))
+    assert member_std([2.0, 4.0]) == pytest.approx(math.sqrt(2))
+    assert member_std(iter([1.0, 2.0, 3.0, 4.0])) == pytest.approx(1.2909944487358056)
+    assert member_std([3.0, 3.0]) == 0

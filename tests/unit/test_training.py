@@ -73,4 +73,4 @@ def test_a_batch_of_broken_videos_moves_nothing() -> None:
 def test_impossible_devices_are_named(tmp_path: Path, devices: object) -> None:
     training = TrainingConfig(accelerator="cpu", devices=devices)
     with pytest.raises(ConfigError, match=rf"training\.accelerator=cpu.*devices={devices}"):
-        make_trainer(training, tmp_path, [], [])
+        make_trainer(training, tmp_path, [])
