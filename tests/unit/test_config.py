@@ -57,7 +57,7 @@ def test_defaults_are_sound(schema: type[StageConfig]) -> None:
         ("training.pseudo_weight", -0.1, "training.pseudo_weight=-0.1 is below 0"),
         ("training.warmup", 1.0, "training.warmup=1.0 must lie between 0 and 0.99"),
         ("training.ema_decay", 1.0, "training.ema_decay=1.0 must lie between 0 and 0.99999"),
-        ("training.precision", "bf16", "training.precision='bf16' is not a choice; did you mean"),
+        ("training.precision", "bf16", "training.precision='bf16' is not a choice"),
         ("training.accelerator", "gpuu", "='gpuu' is not a choice; did you mean gpu?"),
         ("tracking.mode", "onlin", "tracking.mode='onlin' is not a choice; did you mean online?"),
         ("tracking.mode", "xyz", "choose one of auto, online, offline, off"),

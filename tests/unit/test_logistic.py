@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from distill import logistic
-from distill.metrics import Logistic4, fit_logistic4, plcc, rmse
+from distill.metrics import Logistic4, calibrate, fit_logistic4, plcc, rmse
 
 
 @pytest.fixture(autouse=True)
@@ -125,3 +125,24 @@ def test_logistic_travels_as_json() -> None:
 def test_logistic_refuses_damaged_values(change, message) -> None:
     with pytest.raises(ValueError, match=message):
         Logistic4.from_dict(Logistic4().to_dict() | change)
+
+
+def test_calibration_on_few_videos_is_a_line_and_never_a_step() -> None:
+    rng = np.random.default_rng(0)
+    fresh = np.linspace(-3, 3, 300)
+    for videos in (5, 12, 29, 30, 60):
+        for _ in range(40):
+            x = rng.standard_normal(videos)
+            y = 3 + 0.5 * x + rng.standard_normal(videos)
+            found = calibrate(x, y)
+            assert bool(found.fallback) or (videos >= 30 and found.beta4 >= 0.3 * x.std() - 1e-9)
+            assert np.all(np.diff(found(fresh)) >= 0)
+            if videos < 30:
+                assert len(np.unique(found(fresh))) == 300
+
+
+def test_calibration_on_many_videos_bends() -> None:
+    x = np.linspace(-3, 3, 200)
+    found = calibrate(x, 1 + 4 / (1 + np.exp(-(x - 0.3) / 0.8)))
+    assert not found.fallback
+    assert (found.beta1, found.beta2, found.beta3, found.beta4) == pytest.approx((5, 1, 0.3, 0.8))

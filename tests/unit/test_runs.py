@@ -11,8 +11,9 @@ import pytest
 import yaml
 
 from distill import runs
-from distill.config import TrainStudentConfig
+from distill.config import EvaluateConfig, TrainStudentConfig
 from distill.data.manifest import Problem
+from distill.errors import ConfigError
 from distill.runs import Run, git_state, unfinished
 
 
@@ -27,7 +28,7 @@ def test_a_run_holds_config_command_versions_and_git(
     assert options["budget"] == 120.0 and options["labels"] == "ü, b"
     assert options["training"]["epochs"] == config.training.epochs
     assert TrainStudentConfig(**options).budget == config.budget
-    record = json.loads((run.folder / "run.json").read_text(encoding="utf-8"))
+    (record,) = json.loads((run.folder / "run.json").read_text(encoding="utf-8"))
     assert record["command"] == "train_student.py +budget=120 'labels=a b'"
     assert record["packages"]["torch"] and record["packages"]["hydra-core"]
     assert set(record) == {"command", "python", "platform", "packages", "git"}
@@ -103,3 +104,31 @@ def test_git_state_is_of_this_project_alone(
     assert git_state() == {"commit": commit, "dirty": True}
     monkeypatch.setenv("PATH", "")
     assert git_state() == {}
+
+
+def test_resume_refuses_other_options_and_other_inputs(tmp_path: Path) -> None:
+    first = Run(tmp_path, TrainStudentConfig(budget=120))
+    first.inputs({"labels": "none", "videos": "abc"})
+    again = TrainStudentConfig(budget=120)
+    again.tracking.mode, again.training.checkpoint_every = "off", 1.0  # how it runs may change
+    run = Run(tmp_path, again, resumed=True)
+    run.inputs({"labels": "none", "videos": "abc"})
+    assert len(json.loads((tmp_path / "run.json").read_text())) == 2
+    with pytest.raises(ConfigError, match="its inputs changed: videos: was abc, is abd"):
+        run.inputs({"labels": "none", "videos": "abd"})
+    other = TrainStudentConfig(budget=120)
+    other.training.batch_size = 9
+    with pytest.raises(ConfigError, match=r"differ: training\.batch_size: was 8, is 9"):
+        Run(tmp_path, other, resumed=True)
+
+
+def test_results_are_strict_json(tmp_path: Path) -> None:
+    Run(tmp_path, EvaluateConfig()).finish({"a": [float("nan"), {"b": float("inf")}], "c": 1.5})
+    text = (tmp_path / "result.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail) == {"a": [None, {"b": None}], "c": 1.5}
+
+
+def test_only_the_first_process_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    Run(tmp_path, EvaluateConfig()).finish({"a": 1})
+    assert list(tmp_path.iterdir()) == []

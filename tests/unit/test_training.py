@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import pytest
+import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import WeightAveraging
 from torch import nn
 
 from distill.config import TrainingConfig
 from distill.data.dataset import Batch
-from distill.errors import ConfigError
+from distill.errors import ConfigError, TrainingError
 from distill.losses import WeightedLoss
 from distill.training import QualityModule, WarmupCosine, make_trainer, parameter_groups
 from students.frames import FramesStudent
@@ -74,3 +76,57 @@ def test_impossible_devices_are_named(tmp_path: Path, devices: object) -> None:
     training = TrainingConfig(accelerator="cpu", devices=devices)
     with pytest.raises(ConfigError, match=rf"training\.accelerator=cpu.*devices={devices}"):
         make_trainer(training, tmp_path, [])
+
+
+def test_averaging_keeps_integers_and_frozen_weights_to_the_bit(tmp_path: Path) -> None:
+    class Net(pl.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.frozen = nn.Parameter(torch.randn(1000), requires_grad=False)
+            self.moving = nn.Parameter(torch.zeros(3))
+            self.register_buffer("index", torch.arange(1000), persistent=False)
+
+    trainer = make_trainer(TrainingConfig(ema_decay=0.95, accelerator="cpu"), tmp_path, [])
+    (callback,) = [c for c in trainer.callbacks if isinstance(c, WeightAveraging)]  # type: ignore[attr-defined]
+    net, expected = Net(), torch.zeros(3)
+    frozen = net.frozen.clone()
+    callback.setup(trainer, net, "fit")
+    average = callback._average_model
+    assert average is not None
+    for step in range(30):
+        net.moving.data += 1
+        average.update_parameters(net)
+        expected = net.moving.data.clone() if step == 0 else 0.95 * expected + 0.05 * net.moving
+    assert torch.equal(average.module.index, torch.arange(1000))
+    assert torch.equal(average.module.frozen, frozen)
+    torch.testing.assert_close(average.module.moving.data, expected.data)
+
+
+@pytest.mark.parametrize("epochs", range(1, 14))
+@pytest.mark.parametrize("val_every", [1, 2, 4, 20])
+def test_the_last_epoch_is_validated(tmp_path: Path, epochs: int, val_every: int) -> None:
+    training = TrainingConfig(epochs=epochs, val_every=val_every, accelerator="cpu")
+    every = make_trainer(training, tmp_path, []).check_val_every_n_epoch
+    assert every is not None and every <= val_every and epochs % every == 0
+    assert not any(epochs % n == 0 for n in range(every + 1, min(epochs, val_every) + 1))
+
+
+def test_a_loss_that_is_no_number_stops_and_says_what_to_change() -> None:
+    module = QualityModule(_student(), WeightedLoss({"mse": 1}), TrainingConfig(), 0)
+    views = {n: torch.zeros(2, *v.shape, dtype=torch.uint8) for n, v in module.model.views.items()}
+    two = torch.tensor([1.0, float("inf")])
+    batch = Batch(views, two.long(), two, torch.ones(2), two.bool(), [], [], [])
+    with pytest.raises(TrainingError, match=r"the loss is (inf|nan) at step 0 .*training\.lr"):
+        module.training_step(batch, 0)
+
+
+def test_heads_keep_full_precision_under_autocast() -> None:
+    torch.manual_seed(0)
+    model = _student().eval()
+    views = {
+        n: torch.randint(0, 256, (64, *v.shape), dtype=torch.uint8) for n, v in model.views.items()
+    }
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        score = model(views).score
+    assert score.dtype == torch.float32
+    assert len(score.unique()) == 64  # bfloat16 has 128 values in an octave: some would tie

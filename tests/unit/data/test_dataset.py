@@ -12,8 +12,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill.data.datamodule import eval_loader
 from distill.data.dataset import EpochBatches, Example, VideoDataset, collate, read_views
+from distill.data.loading import eval_loader
 from distill.data.manifest import Row
 from distill.data.reader import VideoInfo
 from distill.data.readers import make_reader
@@ -296,3 +296,25 @@ def test_state_round_trip() -> None:
 def test_nonsense_is_refused(change: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="must be >= 1, rank in"):
         EpochBatches(**{"num_examples": 4, "batch_size": 2, "seed": 0, "rank": 0} | change)
+
+
+def test_frozen_views_are_evaluation_views_in_training_too(tmp_path: Path) -> None:
+    data = examples(tmp_path, b"a", b"b")
+    train = VideoDataset(data, VIEWS, FakeReader(), train=True, frozen_views=("clips",))
+    evaluation = VideoDataset(data, VIEWS, FakeReader(), train=False)
+    others = set(VIEWS) - {"clips"}
+    for row in range(2):
+        fixed = evaluation[row].views
+        first, second = train[0, row].views, train[1, row].views
+        assert torch.equal(first["clips"], fixed["clips"])
+        assert torch.equal(second["clips"], fixed["clips"])
+        assert any(not torch.equal(first[name], second[name]) for name in others)
+
+
+def test_views_with_as_many_frames_take_the_same_ones() -> None:
+    info = VideoInfo(300, 30.0, 400, 300)
+    for train in (False, True):
+        for seed in range(20):
+            key = KeyFrames(4, 64, None).begin(info, seed, train)
+            still = Fragments(2, 32, 4, clip_len=1).begin(info, seed, train)
+            assert key.indices.tolist() == still.indices.tolist()
