@@ -3,11 +3,10 @@
     python -m distill.stages.main_job                       the embedded demo data (make demo)
     python -m distill.stages.main_job data=manifest data.manifest=videos.csv
 
-It types the commands of this project as a user would, each a process of its own, and hands every
-``name=value`` of its own command line to each command that has the option. Options of one command
-alone: ``teacher:training.epochs=5``, ``labels:``, ``student:``, ``evaluate:``; ``alone:`` for the
-student without pseudo-labels, after those of ``student:``. That one trains for as many steps as the
-other.
+It types the commands of this project as a user would, each a process of its own. Words about data,
+reader, seed and tracking go to every command; a word for one command alone starts with its name:
+``teacher:training.epochs=5``, ``labels:``, ``student:``, ``evaluate:``, and ``alone:`` for the
+student without pseudo-labels, which otherwise has the options of ``student:`` and as many steps.
 """
 
 import argparse
@@ -25,10 +24,12 @@ from typing import Any
 import yaml
 
 from distill import plots
+from distill.errors import ConfigError
 
 BUDGET = 120
 _PLAIN = re.compile(r"[\w./+-]+", re.ASCII)
 COMMON = ("data", "reader", "seed", "tracking")  # options that every command takes
+COMMANDS = ("teacher", "labels", "student", "alone", "evaluate")
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -39,6 +40,15 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("options", nargs="*", metavar="name=value")
     parser.add_argument("--out", type=Path, help="folder; default outputs/main_job/<time>")
     options = parser.parse_args(words)
+    for word in options.options:
+        name = word.split("=")[0]
+        prefix, colon, _ = name.partition(":")
+        if (colon and prefix not in COMMANDS) or (not colon and name.split(".")[0] not in COMMON):
+            sys.stderr.write(
+                f"error: {word!r}: options of every command are {', '.join(COMMON)}; one command's"
+                f" are COMMAND:name=value with COMMAND one of {', '.join(COMMANDS)}\n"
+            )
+            return ConfigError.exit_code
     out = options.out or Path("outputs/main_job") / time.strftime("%Y-%m-%d_%H-%M-%S")
     start = time.monotonic()
     try:
