@@ -19,6 +19,8 @@ from distill.model import QualityModel
 
 WEIGHTS, SPEC, README = "model.safetensors", "spec.json", "README.md"
 FORMAT = 1
+_REQUIRED = {"role", "fingerprint", "architecture", "views", "calibration", "sha256", "cost",
+             "provenance", "licenses"}  # fmt: skip
 _PACKAGES = ("teachers.", "students.")  # a spec may name classes of these and of no other place
 
 
@@ -169,13 +171,18 @@ def read_spec(folder: Path) -> dict[str, Any]:
     if not isinstance(spec, dict) or spec.get("format") != FORMAT:
         found = spec.get("format") if isinstance(spec, dict) else None
         raise BundleError(f"{path}: bundle format {found!r}; this program reads {FORMAT}")
+    missing = sorted(_REQUIRED - spec.keys())
+    if missing:
+        raise BundleError(f"{path}: {', '.join(missing)} missing; the bundle is damaged")
     return spec
 
 
 def find_bundle(outputs: Path, role: str) -> Path | None:
-    """The newest finished bundle of a role below a folder of runs."""
-    stage = f"train_{role}"
-    found = [p for p in (outputs / stage).glob(f"**/bundle/{SPEC}") if p.is_file()]
+    """The newest finished bundle of a role below a folder of runs, those of the main job too."""
+    found = [
+        *(outputs / f"train_{role}").glob(f"**/bundle/{SPEC}"),
+        *(outputs / "main_job").glob(f"*/{role}/bundle/{SPEC}"),
+    ]
     return max(found, key=lambda p: p.stat().st_mtime_ns).parent if found else None
 
 

@@ -85,12 +85,11 @@ class LastCheckpoint(Callback):
 
     def _raise(self, what: str) -> None:
         number = self._signal or signal.SIGTERM  # None: another process was told to stop
-        error = Interrupted(
+        raise Interrupted(
             f"stopped by {signal.Signals(number).name}; {what}; go on with the same command and"
-            " resume=true"
+            " resume=true",
+            number,
         )
-        error.exit_code = 128 + number
-        raise error
 
 
 def _any_rank(trainer: pl.Trainer, value: bool) -> bool:

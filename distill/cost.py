@@ -181,7 +181,7 @@ def check_budget(
     advice = (
         "These fit: " + "; or ".join(f"{prefix}{option} ({g:.2f} GMACs)" for option, g in fitting)
         if fitting
-        else f"Nothing smaller of it fits, not even one frame; try {cheaper}"
+        else f"Nothing smaller of it fits, not even one frame; the cheapest student: {cheaper}"
     )
     used = [f"{key}={settings[key]}" for key in ("num_frames", "size") if key in settings]
     name = f"{getattr(build, '__name__', 'the model')} {' '.join(used)}".strip()

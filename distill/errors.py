@@ -1,5 +1,6 @@
 """Errors whose text is the whole message for the user: what is wrong, where, and what to do."""
 
+import signal
 from pathlib import Path
 
 
@@ -60,6 +61,18 @@ class TrainingError(DistillError):
 
 
 class Interrupted(DistillError):
-    """A signal stopped the run after a checkpoint was written."""
+    """A signal stopped the run; the text says what is kept and how to go on.
 
-    exit_code = 130
+    Args:
+        text: the message.
+        number: of the signal; the exit code is 128 more, as shells have it.
+    """
+
+    def __init__(self, text: str, number: int = signal.SIGINT) -> None:
+        super().__init__(text)
+        self.exit_code = 128 + number
+
+    @classmethod
+    def by(cls, stop: KeyboardInterrupt, text: str) -> "Interrupted":
+        """From what the commands' signal handlers raise: its argument is the signal, if not 2."""
+        return cls(text, *stop.args)

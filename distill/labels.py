@@ -192,7 +192,10 @@ def find_store(outputs: Path) -> Path | None:
     """The newest label store with labels below a folder of runs."""
     found = [
         path.parent
-        for path in (outputs / "pseudo_label").glob(f"**/{META}")
+        for path in (
+            *(outputs / "pseudo_label").glob(f"**/{META}"),
+            *(outputs / "main_job").glob(f"*/labels/store/{META}"),
+        )
         if any(path.parent.glob("part-*.parquet"))
     ]
     return max(

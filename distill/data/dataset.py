@@ -170,9 +170,9 @@ class VideoDataset(Dataset[Sample]):
             frozen = dict.fromkeys(self.frozen_views, seed_of(content))
             views, info = read_views(path, self.reader, self.views, seed, self.train, frozen)
         except VideoError as error:
-            return Sample(index, example, {}, error=str(error))
+            return Sample(index, example, {}, error=f"{error.reader}: {error.reason}")
         except OSError as error:
-            return Sample(index, example, {}, error=f"{path}: {error.strerror or error}")
+            return Sample(index, example, {}, error=str(error.strerror or error))
         return Sample(index, example, views, info, content)
 
 

@@ -158,7 +158,7 @@ def read_pool(source: Path) -> Manifest:
     """
     source = Path(os.path.normpath(source))  # one spelling of a path, as in read_manifest
     if not source.exists():
-        raise ManifestError(f"{source}: no such file or folder (pool=...)")
+        raise ManifestError(f"{source}: no such file or folder")
     if source.suffix.lower() in (".csv", ".tsv"):
         records = read_table(source, COLUMNS)
         for _, cells in records:

@@ -11,7 +11,7 @@ over source contents.
 
 import csv
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 
 from distill import plots
 from distill.bundle import Bundle
-from distill.config import DataConfig, EvaluateConfig, to_config
+from distill.config import EvaluateConfig, to_config
 from distill.data.loading import default_workers
 from distill.data.manifest import Problem, Row
 from distill.data.readers import make_reader
@@ -51,7 +51,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     config: EvaluateConfig = to_config(cfg, EvaluateConfig)
     bundles = _bundles(config)
     reader = make_reader(config.reader)
-    tables = [DataConfig("manifest", path) for path in config.manifests] or [config.data]
+    tables = [replace(config.data, manifest=path) for path in config.manifests] or [config.data]
     this = Run(out, config)
     rows: list[dict[str, Any]] = []
     pairs: list[dict[str, Any]] = []

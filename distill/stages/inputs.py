@@ -26,16 +26,16 @@ def load_manifest(data: DataConfig) -> Manifest:
         ManifestError: see ``read_manifest``; or ``data.labelled_groups`` is too large.
         ConfigError: ``data=manifest`` without a table.
     """
-    if data.name == "demo":
+    if data.manifest is not None:
+        manifest = read_manifest(folder(data.manifest), folder(data.root) if data.root else None)
+    elif data.name == "demo":
         log.info(
             "data: the embedded demo set; your own: data=manifest data.manifest=TABLE.csv"
             " (columns video, mos, split, group)"
         )
         manifest = read_manifest(make_demo())
-    elif data.manifest is None:
-        raise ConfigError("data=manifest needs the table: data.manifest=TABLE.csv")
     else:
-        manifest = read_manifest(folder(data.manifest), folder(data.root) if data.root else None)
+        raise ConfigError("data=manifest needs the table: data.manifest=TABLE.csv")
     if data.labelled_groups is not None:
         manifest = manifest.hide_labels(data.labelled_groups)
     tell_problems(manifest.problems, len(manifest.rows))
@@ -116,6 +116,8 @@ def take_bundle(given: str | None, outputs: Path, role: str, option: str) -> Bun
             f" or name one: {option}=FOLDER"
         )
     bundle = load_bundle(path)
+    if role and bundle.role != role:
+        raise BundleError(f"{option}={path}: is the bundle of a {bundle.role}, not of a {role}")
     how = "" if given else f" (the newest; another: {option}=FOLDER)"
     log.info("%s: %s%s", bundle.role, path, how)
     return bundle

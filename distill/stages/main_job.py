@@ -12,6 +12,7 @@ student without pseudo-labels, which otherwise has the options of ``student:`` a
 import argparse
 import json
 import math
+import os
 import re
 import shlex
 import subprocess
@@ -38,7 +39,7 @@ def main(words: Sequence[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("options", nargs="*", metavar="name=value")
-    parser.add_argument("--out", type=Path, help="folder; default outputs/main_job/<time>")
+    parser.add_argument("--out", type=Path, help="an empty folder; default outputs/main_job/<time>")
     options = parser.parse_args(words)
     for word in options.options:
         name = word.split("=")[0]
@@ -49,7 +50,11 @@ def main(words: Sequence[str] | None = None) -> int:
                 f" are COMMAND:name=value with COMMAND one of {', '.join(COMMANDS)}\n"
             )
             return ConfigError.exit_code
-    out = options.out or Path("outputs/main_job") / time.strftime("%Y-%m-%d_%H-%M-%S")
+    outputs = Path(os.environ.get("DISTILL_OUTPUTS", "outputs"))
+    out = options.out or outputs / "main_job" / time.strftime("%Y-%m-%d_%H-%M-%S")
+    if out.is_dir() and any(out.iterdir()):
+        sys.stderr.write(f"error: --out {out}: holds files already; give an empty folder\n")
+        return ConfigError.exit_code
     start = time.monotonic()
     try:
         table = run(out.absolute(), options.options)

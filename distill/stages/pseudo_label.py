@@ -28,7 +28,7 @@ from distill.config import PseudoLabelConfig, folder, to_config
 from distill.data.loading import default_workers
 from distill.data.manifest import Manifest, read_pool
 from distill.data.readers import make_reader
-from distill.errors import LabelStoreError, ManifestError
+from distill.errors import Interrupted, LabelStoreError, ManifestError
 from distill.inference import Scored, score_rows
 from distill.labels import Label, LabelStore, find_store, member_std
 from distill.runs import Run
@@ -90,8 +90,14 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
                     if len(pending) >= COMMIT_EVERY:
                         store.append(pending)
                         pending = []
-            finally:  # Ctrl-C keeps what is scored
+            finally:  # a signal keeps what is scored
                 store.append(pending)
+    except KeyboardInterrupt as stop:
+        raise Interrupted.by(
+            stop,
+            f"stopped; {len(store.read())} videos are in the store; go on with"
+            f" `python pseudo_label.py store={where}` and the other options as before",
+        ) from stop
     except filelock.Timeout as error:
         raise LabelStoreError(f"{where}: another process is labelling into it") from error
     result = _report(store, this, tracker, bundle, config)

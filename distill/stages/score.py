@@ -15,14 +15,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tqdm import tqdm
+
 from distill.config import folder
 from distill.data.manifest import Row, read_pool
-from distill.errors import BundleError, ConfigError
+from distill.errors import BundleError, ConfigError, Interrupted
 
 if TYPE_CHECKING:  # torch takes seconds, which --help and a mistyped option need not wait for
     from distill.bundle import Bundle
     from distill.inference import Scored
 
+_COLUMNS = "video score raw width height fps duration model error".split()
 FAILED = 1  # exit code where some videos could not be scored
 
 
@@ -41,24 +44,31 @@ def run(words: Sequence[str]) -> int:
     options = _parser().parse_args(words)
     if (options.workers is not None and options.workers < 0) or options.batch_size < 1:
         raise ConfigError("--workers must be at least 0 and --batch-size at least 1")
+    for name in (options.csv, options.json):
+        _check_target(name)
     rows = _rows(options.videos)
 
     from distill.data.loading import default_workers
     from distill.data.readers import make_reader
-    from distill.inference import score_all
+    from distill.inference import score_rows
 
     bundle = _bundle(options.bundle, options.outputs)
     workers = default_workers() if options.workers is None else options.workers
-    scored = score_all(
+    results = score_rows(
         bundle.model,
         rows,
         make_reader(options.reader),
-        what="scoring",
         batch_size=options.batch_size,
         num_workers=min(len(rows), workers),
         device=options.device,
     )
-    records = [_record(s, bundle) for s in scored]
+    records: list[dict[str, Any]] = []
+    stopped: Interrupted | None = None
+    try:
+        for scored in tqdm(results, "scoring", len(rows), unit="video", dynamic_ncols=True):
+            records.append(_record(scored, bundle))
+    except KeyboardInterrupt as stop:  # what is scored is kept
+        stopped = Interrupted.by(stop, f"stopped; {len(records)} of {len(rows)} videos scored")
     if options.csv is None and options.json is None:
         _print_table(records, bundle)
     if options.csv is not None:
@@ -70,7 +80,22 @@ def run(words: Sequence[str]) -> int:
         sys.stderr.write(f"{len(failed)} of {len(records)} videos could not be scored:\n")
         for record in failed:
             sys.stderr.write(f"  {record['video']}: {record['error']}\n")
+    if stopped is not None:
+        raise stopped
     return FAILED if failed else 0
+
+
+def _check_target(name: str | None) -> None:
+    """Before hours of scoring, not after.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    if name in (None, "-"):
+        return
+    path = folder(str(name))
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ConfigError(f"{name}: cannot be written; give a file in a folder that exists")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -78,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python score.py",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Exit code: 0 all scored, 1 some videos failed, 2 nothing could be done.",
+        epilog="Exit code: 0 all scored, 1 some failed, 2 nothing done, 128 + n signal n.",
     )
     add = parser.add_argument
     add("videos", nargs="+", metavar="VIDEO_OR_FOLDER", help="files, folders, lists (.txt, .csv)")
@@ -140,7 +165,7 @@ def _record(scored: "Scored", bundle: "Bundle") -> dict[str, Any]:
 
 
 def _csv(file: Any, records: list[dict[str, Any]]) -> None:
-    writer = csv.DictWriter(file, list(records[0]))
+    writer = csv.DictWriter(file, _COLUMNS)
     writer.writeheader()
     writer.writerows(records)
 
@@ -157,7 +182,7 @@ def _write(name: str, write: Any) -> None:
 
 def _print_table(records: list[dict[str, Any]], bundle: "Bundle") -> None:
     data = bundle.spec["provenance"].get("data", "")
-    width = max(5, *(len(r["video"]) for r in records))
+    width = max([5, *(len(r["video"]) for r in records)])
     print(f"{'video':{width}}  score  size        fps    seconds")
     for r in records:
         if r["error"]:

@@ -2,14 +2,17 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from distill.labels import LabelStore
 from students.default import SWIN_T, default_student
 from tests.helpers.stages import STUDENT, TEACHER, TRAINING, run_stage
 
@@ -47,7 +50,8 @@ def test_a_sweep_goes_on_after_a_refused_budget(root: Path, tmp_path: Path) -> N
         "labels=none", "dry_run=true", DISTILL_OUTPUTS=str(tmp_path),
     )  # fmt: skip
     assert done.returncode == 3
-    assert done.stderr.count("error:") == 1
+    assert done.stderr.count("error:") == 2  # as it happens, and once more at the end
+    assert "1 runs of the sweep did not finish" in done.stderr
     for budget in (20, 120):
         assert f"of {budget} GMACs a video" in done.stdout
     assert "Traceback" not in done.stderr + done.stdout
@@ -128,3 +132,62 @@ def test_default_student_is_the_swin_t_where_its_weights_are(
     assert name == "compact" and "NOT the Swin-T" in why and str(tmp_path) in why
     (tmp_path / f"{SWIN_T}.safetensors").touch()
     assert default_student()[0] == "swin_t"
+
+
+def test_a_signal_keeps_what_is_labelled_or_scored(root: Path, tmp_path: Path) -> None:
+    outputs = f"outputs={tmp_path}"
+    run_stage("train_teacher", tmp_path / "train_teacher" / "a", *TEACHER, *TRAINING, outputs)
+    manifest = json.loads((tmp_path / "train_teacher/a/bundle/spec.json").read_text())
+    (video, *_) = (Path(manifest["provenance"]["data"]).parent / "videos").glob("*.mp4")
+    pool = tmp_path / "pool"
+    pool.mkdir()
+    for at in range(600):
+        (pool / f"{at:03}.mp4").symlink_to(video)
+    environment = {**os.environ, "DISTILL_OUTPUTS": str(tmp_path)}
+    store, table = tmp_path / "store", tmp_path / "scores.csv"
+    words = ["pseudo_label.py", f"pool={pool}", f"store={store}", "data.num_workers=0"]
+    label = subprocess.Popen(
+        [sys.executable, *words, "tracking=none", "batch_size=1"], cwd=root, env=environment,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while not list(store.glob("part-*")):
+        assert label.poll() is None, label.stderr.read()  # type: ignore[union-attr]
+        time.sleep(0.05)
+    label.send_signal(signal.SIGTERM)
+    _, told = label.communicate(timeout=120)
+    kept = len(LabelStore(store).read())
+    assert label.returncode == 128 + signal.SIGTERM
+    assert 32 <= kept < 600
+    assert f"{kept} videos are in the store; go on with `python pseudo_label.py store=" in told
+    done = _run(root, *words, "tracking=none", DISTILL_OUTPUTS=str(tmp_path))
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert f"{kept} videos are labelled already" in done.stdout
+    labels = LabelStore(store).read()
+    assert len(labels) == 600 and len({label.score for label in labels}) == 1
+
+    words = ["score.py", str(pool), "--csv", str(table), "--workers", "0", "--batch-size", "1"]
+    score = subprocess.Popen(
+        [sys.executable, *words], cwd=root, env=environment, stderr=subprocess.PIPE, text=True
+    )
+    assert score.stderr is not None
+    seen = ""
+    while "| 2" not in seen:  # the bar's count of scored videos
+        seen += score.stderr.read(1)
+        assert score.poll() is None, seen
+    score.send_signal(signal.SIGINT)
+    _, told = score.communicate(timeout=120)
+    assert score.returncode == 130
+    rows = len(table.read_text().splitlines()) - 1
+    assert 1 <= rows < 600
+    assert f"stopped; {rows} of 600 videos scored" in told
+
+
+def test_outputs_and_targets_that_cannot_be_written_are_told_at_once(
+    root: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    done = _run(root, "train_teacher.py", f"outputs={tmp_path / 'file'}")
+    assert done.returncode == 2 and "cannot be written to" in done.stderr
+    done = _run(root, "score.py", str(tmp_path), "--csv", str(tmp_path / "no" / "such.csv"))
+    assert done.returncode == 2 and "cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
