@@ -1,5 +1,6 @@
 """What teachers and students have in common: views in, a prediction out."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from distill.data.views import View
+from distill.errors import ConfigError
 from distill.weights import WeightsInfo
 
 
@@ -42,6 +44,8 @@ class QualityModel(nn.Module):
     """
 
     views: Mapping[str, View]
+    score_mean: float = 0.0
+    score_std: float = 1.0
 
     def forward(self, batch: Mapping[str, Tensor]) -> Prediction:
         """Score a batch.
@@ -50,6 +54,23 @@ class QualityModel(nn.Module):
             batch: view name -> uint8 (B, *view.shape), RGB 0..255.
         """
         raise NotImplementedError(type(self).__name__)
+
+    def set_score_scale(self, mean: float, std: float) -> None:
+        """Where the scores of an untrained network lie; see ``scaled``.
+
+        Args:
+            mean, std: of the labels; finite, std > 0.
+
+        Raises:
+            ConfigError: they are not.
+        """
+        if not (math.isfinite(mean) and 0 < std < math.inf):
+            raise ConfigError(f"score_mean {mean}, score_std {std}: finite, std > 0")
+        self.score_mean, self.score_std = float(mean), float(std)
+
+    def scaled(self, output: Tensor) -> Tensor:
+        """A head's output, in standard deviations of the labels, as scores."""
+        return self.score_mean + self.score_std * output
 
     def frozen_views(self) -> tuple[str, ...]:
         """Views that only frozen parts look at: evaluation views in training too."""

@@ -1,6 +1,5 @@
 """A light student: one timm network on key frames, on native fragments, or on both."""
 
-import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -69,9 +68,7 @@ class FramesStudent(QualityModel):
         super().__init__()
         if hidden < 1 or not 0 <= dropout < 1:
             raise ConfigError(f"hidden {hidden} must be >= 1, dropout {dropout} in [0, 1)")
-        if not (math.isfinite(score_mean) and 0 < score_std < math.inf):
-            raise ConfigError(f"score_mean {score_mean}, score_std {score_std}: finite, std > 0")
-        self.score_mean, self.score_std = float(score_mean), float(score_std)
+        self.set_score_scale(score_mean, score_std)
         self.views: dict[str, View] = {}
         try:
             if key_frames:
@@ -108,5 +105,5 @@ class FramesStudent(QualityModel):
         features = torch.cat([self.tower(batch[name]) for name in self.views], dim=-1)
         with full_precision(features):
             output = self.head(features.float()).squeeze(-1)
-        scores = self.score_mean + self.score_std * output
+        scores = self.scaled(output)
         return Prediction(scores.mean(1), scores, features={"frames": features.mean(1)})

@@ -1,6 +1,5 @@
 """The student of the NTIRE 2025 winner, SharpMind, as far as it is public."""
 
-import math
 from collections.abc import Mapping
 
 import torch
@@ -62,10 +61,8 @@ class SwinTStudent(QualityModel):
             raise ConfigError(f"SwinTStudent: size {size} is no multiple of 32")
         if hidden < 1:
             raise ConfigError(f"SwinTStudent: hidden must be >= 1, got {hidden}")
-        if not (math.isfinite(score_mean) and 0 < score_std < math.inf):
-            raise ConfigError(f"score_mean {score_mean}, score_std {score_std}: finite, std > 0")
         self.views = {"frames": view}
-        self.score_mean, self.score_std = float(score_mean), float(score_std)
+        self.set_score_scale(score_mean, score_std)
         self.tower = TimmFrames(
             "swin_tiny_patch4_window7_224", weights, size, stages=(0, 1, 2, 3), trainable=True
         )
@@ -93,6 +90,6 @@ class SwinTStudent(QualityModel):
         tokens = torch.cat([*maps, last], dim=1).flatten(2).transpose(1, 2)  # (BT, 49, 3072)
         with full_precision(tokens):
             output = self.frame_score(self.token_score(tokens.float()).squeeze(-1))
-        scores = self.score_mean + self.score_std * output.reshape(videos, -1)
+        scores = self.scaled(output.reshape(videos, -1))
         features = tokens.mean(1).reshape(videos, -1, tokens.shape[-1]).mean(1)
         return Prediction(scores.mean(1), frame_scores=scores, features={"stages": features})

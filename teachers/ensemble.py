@@ -1,6 +1,5 @@
 """A teacher of several feature extractors: features side by side, one small network on top."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -62,9 +61,7 @@ class TeacherEnsemble(QualityModel):
             raise ConfigError("members: give at least one, as name: {backbone: ..., view: ...}")
         if hidden < 1 or not 0 <= dropout < 1:
             raise ConfigError(f"hidden {hidden} must be >= 1, dropout {dropout} in [0, 1)")
-        if not (math.isfinite(score_mean) and 0 < score_std < math.inf):
-            raise ConfigError(f"score_mean {score_mean}, score_std {score_std}: finite, std > 0")
-        self.score_mean, self.score_std = float(score_mean), float(score_std)
+        self.set_score_scale(score_mean, score_std)
         self.views: dict[str, View] = {}
         self.view_of: dict[str, str] = {}  # member -> view
         self.members = nn.ModuleDict()
@@ -108,7 +105,7 @@ class TeacherEnsemble(QualityModel):
                 score=self._fused(video),
                 frame_scores=frame_scores,
                 member_scores={
-                    name: self._scaled(head(video[name].detach()))
+                    name: self._scores(head(video[name].detach()))
                     for name, head in self.member_heads.items()
                 },
                 features=video,
@@ -134,10 +131,10 @@ class TeacherEnsemble(QualityModel):
 
     def _fused(self, features: Mapping[str, Tensor]) -> Tensor:
         normed = [self.norms[name](features[name]) for name in self.members]
-        return self._scaled(self.head(torch.cat(normed, dim=-1)))
+        return self._scores(self.head(torch.cat(normed, dim=-1)))
 
-    def _scaled(self, output: Tensor) -> Tensor:
-        return self.score_mean + self.score_std * output.float().squeeze(-1)
+    def _scores(self, output: Tensor) -> Tensor:
+        return self.scaled(output.float().squeeze(-1))
 
 
 def _mlp(dim: int, hidden: int, dropout: float) -> nn.Sequential:

@@ -202,7 +202,9 @@ def test_a_model_over_the_cap_is_refused_with_settings_that_fit() -> None:
 
 
 def test_a_cap_below_one_frame_names_a_cheaper_student() -> None:
-    with pytest.raises(BudgetError, match=r"not even one frame; try student=compact"):
+    with pytest.raises(
+        BudgetError, match=r"not even one frame; the cheapest student: student=compact"
+    ):
         check_budget(Sized, {"num_frames": 2, "size": 64}, 200 / 1e9)
 
 
