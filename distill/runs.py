@@ -61,11 +61,9 @@ class Run:
             "packages": {name: _version(name) for name in _PACKAGES},
             "git": git_state(),
         }
-        earlier = json.loads((self.folder / RECORD).read_text()) if self._began(resumed) else []
+        began = resumed and (self.folder / RECORD).is_file()
+        earlier = json.loads((self.folder / RECORD).read_text(encoding="utf-8")) if began else []
         self._write(RECORD, [*earlier, record])
-
-    def _began(self, resumed: bool) -> bool:
-        return resumed and (self.folder / RECORD).is_file()
 
     @property
     def plots(self) -> Path:

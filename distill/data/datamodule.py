@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from distill.data.dataset import Batch, EpochBatches, Example, Sample, VideoDataset, collate
-from distill.data.loading import default_workers, eval_loader, ignore_signals
+from distill.data.loading import decoding_workers, eval_loader, ignore_signals
 from distill.data.reader import VideoReader
 from distill.data.views import View
 
@@ -58,7 +58,7 @@ class VQADataModule(pl.LightningDataModule):
         self.train_examples, self.val_examples = list(train), list(val)
         self.views, self.reader = dict(views), reader
         self.batch_size, self.seed = batch_size, seed
-        self.num_workers = default_workers() if num_workers is None else num_workers
+        self.num_workers = decoding_workers(num_workers)
         self.frozen_views = tuple(frozen_views)
         self.batches_per_epoch = batches_per_epoch
 

@@ -18,8 +18,10 @@ def ignore_signals(_: int) -> None:
         signal.signal(name, signal.SIG_IGN)
 
 
-def default_workers() -> int:
-    """Decoding processes: one per core, at most 8; decoding is idle while a CPU model computes."""
+def decoding_workers(given: int | None) -> int:
+    """Decoding processes: as given, or one per core and at most 8."""
+    if given is not None:
+        return given
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return min(8, cores or 1)
 

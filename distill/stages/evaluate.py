@@ -19,12 +19,12 @@ import numpy as np
 from omegaconf import DictConfig
 
 from distill import plots
-from distill.bundle import Bundle
+from distill.bundle import Bundle, find_bundle
 from distill.config import EvaluateConfig, to_config
-from distill.data.loading import default_workers
+from distill.data.loading import decoding_workers
 from distill.data.manifest import Problem, Row
 from distill.data.readers import make_reader
-from distill.errors import BundleError, ManifestError
+from distill.errors import ManifestError
 from distill.inference import Scored, score_all
 from distill.metrics import bootstrap_groups, evaluate, paired_bootstrap
 from distill.runs import Run
@@ -69,7 +69,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
             bundle.folder: score_all(
                 bundle.model, videos, reader, what=f"scoring ({bundle.role})",
                 batch_size=config.batch_size, device=config.device,
-                num_workers=default_workers() if data.num_workers is None else data.num_workers,
+                num_workers=decoding_workers(data.num_workers),
             )
             for bundle in bundles
         }  # fmt: skip
@@ -110,10 +110,9 @@ def _bundles(config: EvaluateConfig) -> list[Bundle]:
     outputs = Path(config.outputs)
     if config.bundles:
         return [take_bundle(path, outputs, "", "bundles") for path in config.bundles]
-    try:
-        return [take_bundle(None, outputs, "student", "bundles")]
-    except BundleError:
-        return [take_bundle(None, outputs, "teacher", "bundles")]
+    # Found first and loaded then: a damaged student is an error, not a reason to take the teacher.
+    role = "student" if find_bundle(outputs, "student") else "teacher"
+    return [take_bundle(None, outputs, role, "bundles")]
 
 
 def _row(

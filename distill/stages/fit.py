@@ -13,7 +13,7 @@ from distill.bundle import load_weights
 from distill.config import TrainStudentConfig, TrainTeacherConfig
 from distill.data.datamodule import VQADataModule
 from distill.data.dataset import Example
-from distill.data.loading import default_workers
+from distill.data.loading import decoding_workers
 from distill.data.manifest import Manifest, Problem, Row
 from distill.data.reader import VideoReader
 from distill.errors import ManifestError
@@ -140,10 +140,9 @@ def _report(
 
 def scoring_options(config: TrainTeacherConfig | TrainStudentConfig) -> dict[str, Any]:
     """How a training command scores videos: in its own batches, on its own kind of device."""
-    workers = config.data.num_workers
     return {
         "batch_size": config.training.batch_size,
-        "num_workers": default_workers() if workers is None else workers,
+        "num_workers": decoding_workers(config.data.num_workers),
         "device": "cpu" if config.training.accelerator == "cpu" else "auto",
     }
 

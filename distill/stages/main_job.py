@@ -26,6 +26,7 @@ import yaml
 
 from distill import plots
 from distill.errors import ConfigError
+from distill.overrides import quoted
 
 BUDGET = 120
 _PLAIN = re.compile(r"[\w./+-]+", re.ASCII)
@@ -124,7 +125,7 @@ def _as_many_steps(student: Path) -> list[str]:
 
 def _quoted(path: Path) -> str:
     """A path as Hydra's grammar reads it, whatever letters it holds."""
-    return str(path) if _PLAIN.fullmatch(str(path)) else "'" + str(path).replace("'", "\\'") + "'"
+    return str(path) if _PLAIN.fullmatch(str(path)) else quoted(str(path))
 
 
 def _number(value: float | None) -> str:

@@ -25,7 +25,7 @@ from tqdm import tqdm
 from distill import plots
 from distill.bundle import Bundle
 from distill.config import PseudoLabelConfig, folder, to_config
-from distill.data.loading import default_workers
+from distill.data.loading import decoding_workers
 from distill.data.manifest import Manifest, read_pool
 from distill.data.readers import make_reader
 from distill.errors import Interrupted, LabelStoreError, ManifestError
@@ -73,13 +73,12 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
             store.expect(len(done | {str(row.path) for row in pool.rows}))
             if len(todo) < len(pool.rows):
                 log.info("%d videos are labelled already", len(pool.rows) - len(todo))
-            workers = config.data.num_workers
             results = score_rows(
                 bundle.model,
                 todo,
                 reader,
                 batch_size=config.batch_size,
-                num_workers=default_workers() if workers is None else workers,
+                num_workers=decoding_workers(config.data.num_workers),
                 device=config.device,
             )
             pending: list[Label] = []

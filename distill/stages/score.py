@@ -48,18 +48,17 @@ def run(words: Sequence[str]) -> int:
         _check_target(name)
     rows = _rows(options.videos)
 
-    from distill.data.loading import default_workers
+    from distill.data.loading import decoding_workers
     from distill.data.readers import make_reader
     from distill.inference import score_rows
 
     bundle = _bundle(options.bundle, options.outputs)
-    workers = default_workers() if options.workers is None else options.workers
     results = score_rows(
         bundle.model,
         rows,
         make_reader(options.reader),
         batch_size=options.batch_size,
-        num_workers=min(len(rows), workers),
+        num_workers=min(len(rows), decoding_workers(options.workers)),
         device=options.device,
     )
     records: list[dict[str, Any]] = []

@@ -250,6 +250,17 @@ def test_damaged_bundles_are_refused(runs: Path, tmp_path: Path) -> None:
             load_bundle(folder)
 
 
+def test_a_damaged_student_is_an_error_and_never_the_teacher_instead(
+    runs: Path, tmp_path: Path
+) -> None:
+    for role in ("teacher", "student"):
+        bundle = tmp_path / f"train_{role}" / "a" / "bundle"
+        shutil.copytree(runs / f"train_{role}" / "a" / "bundle", bundle)
+    _flip(tmp_path / "train_student" / "a" / "bundle" / "model.safetensors")
+    with pytest.raises(BundleError, match=r"train_student.*checksum differs"):
+        run_stage("evaluate", tmp_path / "out", f"outputs={tmp_path}")
+
+
 def _demo(runs: Path) -> Path:
     spec = json.loads((runs / "train_teacher" / "a" / "bundle" / "spec.json").read_text())
     return Path(spec["provenance"]["data"])
