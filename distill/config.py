@@ -34,6 +34,7 @@ class DataConfig:
         labelled_groups: keep the labels of so many train contents, hide the others'; None: all.
         val_share: share of train contents taken for validation where the table has no val split.
         num_workers: decoding processes; None chooses.
+        prefetch: batches that each of them decodes ahead.
     """
 
     name: str = "demo"
@@ -42,10 +43,12 @@ class DataConfig:
     labelled_groups: int | None = None
     val_share: float = 0.2
     num_workers: int | None = None
+    prefetch: int = 2
 
     def __post_init__(self) -> None:
         at_least("data.labelled_groups", self.labelled_groups, 1)
         at_least("data.num_workers", self.num_workers, 0)
+        at_least("data.prefetch", self.prefetch, 1)
         between("data.val_share", self.val_share, 0.01, 0.9)
 
 
@@ -70,6 +73,8 @@ class TrainingConfig:
         precision: Lightning's; auto is bf16-mixed on a GPU and 32-true elsewhere.
         accelerator, devices: Lightning's.
         checkpoint_every: minutes of training that a SIGKILL may cost at the most.
+        feature_cache: folder of the cached features of frozen members; auto is one below
+            DISTILL_CACHE or ~/.cache, none computes them anew in each step.
     """
 
     epochs: int = 10
@@ -88,6 +93,7 @@ class TrainingConfig:
     accelerator: str = "auto"
     devices: Any = "auto"
     checkpoint_every: float = 5.0
+    feature_cache: str = "auto"
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batches_per_epoch", "val_every"):

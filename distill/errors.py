@@ -36,6 +36,10 @@ class LabelStoreError(DistillError):
     """A label store cannot be read, or belongs to another teacher."""
 
 
+class CacheError(DistillError):
+    """Cached features cannot be written."""
+
+
 class VideoError(DistillError):
     """One video cannot be decoded. Datasets turn it into a row with a reason, never a crash.
 

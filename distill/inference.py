@@ -9,7 +9,8 @@ import torch
 from tqdm import tqdm
 
 from distill.data.dataset import Batch, Example
-from distill.data.loading import eval_loader
+from distill.data.features import FeatureStore
+from distill.data.loading import Waiting, eval_loader
 from distill.data.manifest import Row
 from distill.data.reader import VideoInfo, VideoReader
 from distill.errors import ConfigError
@@ -66,6 +67,8 @@ def score_rows(
     batch_size: int = 4,
     num_workers: int = 0,
     device: str = "auto",
+    features: FeatureStore | None = None,
+    waiting: Waiting | None = None,
 ) -> Iterator[Scored]:
     """Score videos in order, evaluation views, float32; a broken one is a result with a reason.
 
@@ -76,6 +79,8 @@ def score_rows(
         batch_size: videos per forward pass; scores do not depend on it (to 1e-5).
         num_workers: decoding processes.
         device: auto, cpu, cuda ...
+        features: of the model's frozen members, for all of the rows; None decodes their views.
+        waiting: measures the time spent waiting for videos.
 
     Yields:
         One result per row, in the order of ``rows``.
@@ -84,10 +89,11 @@ def score_rows(
     model = model.to(target).eval()
     examples = [Example(row) for row in rows]
     loader = eval_loader(
-        examples, model.views, reader, batch_size=batch_size, num_workers=num_workers
-    )
+        examples, model.views, reader, batch_size=batch_size, num_workers=num_workers,
+        frozen_views=model.frozen_views(), features=features,
+    )  # fmt: skip
     position, start = 0, time.perf_counter()
-    for batch in loader:
+    for batch in (waiting or Waiting()).watch(loader):
         size = len(batch) + len(batch.failed)
         results = dict(_score_batch(model, batch.to(target), rows))
         seconds = (time.perf_counter() - start) / size
@@ -134,9 +140,11 @@ def score_all(
     batch_size: int = 4,
     num_workers: int = 0,
     device: str = "auto",
+    features: FeatureStore | None = None,
 ) -> list[Scored]:
     """``score_rows`` to a list, with a progress bar that says ``what`` and the rate."""
     results = score_rows(
-        model, rows, reader, batch_size=batch_size, num_workers=num_workers, device=device
-    )
+        model, rows, reader, batch_size=batch_size, num_workers=num_workers, device=device,
+        features=features,
+    )  # fmt: skip
     return list(tqdm(results, what, len(rows), unit="video", dynamic_ncols=True))

@@ -11,6 +11,8 @@ from distill.data.views import View
 from distill.errors import ConfigError
 from distill.weights import WeightsInfo
 
+FEATURES = "features/"  # batch key of a frozen member's cached features is this and its name
+
 
 @dataclass
 class Prediction:
@@ -51,7 +53,8 @@ class QualityModel(nn.Module):
         """Score a batch.
 
         Args:
-            batch: view name -> uint8 (B, *view.shape), RGB 0..255.
+            batch: view name -> uint8 (B, *view.shape), RGB 0..255. In place of the view of a
+                frozen member, its cached features under ``FEATURES`` and its name.
         """
         raise NotImplementedError(type(self).__name__)
 
@@ -72,9 +75,21 @@ class QualityModel(nn.Module):
         """A head's output, in standard deviations of the labels, as scores."""
         return self.score_mean + self.score_std * output
 
+    def frozen_members(self) -> dict[str, tuple[str, nn.Module]]:
+        """Feature extractors that never train: name -> the view it looks at, the network.
+
+        The network takes the view's batch and returns (B, T, D); its features may be cached.
+        """
+        return {}
+
     def frozen_views(self) -> tuple[str, ...]:
-        """Views that only frozen parts look at: evaluation views in training too."""
-        return ()
+        """Views that only frozen members look at: evaluation views in training too."""
+        return tuple(dict.fromkeys(view for view, _ in self.frozen_members().values()))
+
+    def frozen_features(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What to cache of a batch of views: batch key -> (B, T, D), for every frozen member."""
+        members = self.frozen_members().items()
+        return {FEATURES + name: network(batch[view]) for name, (view, network) in members}
 
     def pretrained_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters that start from pretrained weights and want a smaller learning rate."""

@@ -59,6 +59,7 @@ class QualityModule(pl.LightningModule):
         loader = self.trainer.train_dataloader
         assert loader is not None
         loader.batch_sampler.done = batch_idx + 1  # what a checkpoint of this step resumes from
+        self.log("train/data_wait", loader.waiting.share())
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         self.failed.update(batch.failed)

@@ -8,11 +8,10 @@ from torch import Tensor, nn
 
 from distill.data.views import Fragments, KeyFrames, View
 from distill.errors import ConfigError
-from distill.model import Prediction, QualityModel, full_precision
+from distill.model import FEATURES, Prediction, QualityModel, full_precision
 from teachers.timm_frames import TimmFrames
 
 VIEW_KINDS = {"key_frames": KeyFrames, "fragments": Fragments}
-FEATURES = "features/"  # batch key of a frozen member's cached features is this and its name
 _MEMBER_OPTIONS = {"backbone", "view", "stages", "trainable", "weights", "fixed_batchnorm"}
 
 
@@ -35,9 +34,6 @@ class TeacherEnsemble(QualityModel):
     ``member_scores`` come from one head per member, trained beside the fused score on features
     cut off from the gradient, so that they never move it. ``frame_scores`` exist where all
     members see as many frames as each other; the fused head applied to single frames.
-
-    In place of a frozen member's view the batch may hold its cached features, (B, T, D) under
-    ``features/<member>``, as :meth:`frozen_features` returns them.
 
     Source: RQ-VQA and SharpMind's teacher (NTIRE 2024, 2025): concatenated features of several
         networks, then a two-layer MLP.
@@ -80,18 +76,10 @@ class TeacherEnsemble(QualityModel):
             }
         )
 
-    @property
-    def frozen(self) -> tuple[str, ...]:
-        """Members whose features may be cached; their views are always evaluation views."""
-        return tuple(name for name, member in self._named() if not member.trainable)
-
-    def frozen_views(self) -> tuple[str, ...]:
-        """Views of frozen members; a trainable member never shares one."""
-        return tuple(dict.fromkeys(self.view_of[name] for name in self.frozen))
-
-    def frozen_features(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Features to cache: batch key -> (B, T, D) float32, for every frozen member."""
-        return {FEATURES + name: self._features(name, batch) for name in self.frozen}
+    def frozen_members(self) -> dict[str, tuple[str, nn.Module]]:
+        """Members that do not train; a trainable member never shares their views."""
+        frozen = [(name, member) for name, member in self._named() if not member.trainable]
+        return {name: (self.view_of[name], member) for name, member in frozen}
 
     def forward(self, batch: Mapping[str, Tensor]) -> Prediction:
         """Score a batch of views (uint8), or of frozen members' cached features."""

@@ -86,6 +86,10 @@ class TimmFrames(nn.Module):
             self.net.requires_grad_(False)
         self.train()
 
+    def extra_repr(self) -> str:
+        """What the printed modules do not tell of the features."""
+        return f"backbone={self.backbone!r}, size={self.size}, stages={self._stages}"
+
     def train(self, mode: bool = True) -> "TimmFrames":
         """As ``nn.Module.train``, but a frozen network stays in evaluation mode."""
         super().train(mode and self.trainable)

@@ -1,22 +1,35 @@
 """The Lightning data module: training and validation videos of one model."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from distill.data.dataset import Batch, EpochBatches, Example, Sample, VideoDataset, collate
-from distill.data.loading import decoding_workers, eval_loader, ignore_signals
+from distill.data.dataset import Batch, EpochBatches, Example, Sample, VideoDataset
+from distill.data.features import FeatureStore
+from distill.data.loading import Waiting, decoding_workers, eval_loader, loader_options
+from distill.data.manifest import Row
 from distill.data.reader import VideoReader
 from distill.data.views import View
 
 
 class ResumableLoader(DataLoader[Sample]):
-    """A DataLoader whose position is saved in checkpoints; Lightning calls the two methods."""
+    """A DataLoader whose position is saved in checkpoints; Lightning calls the two methods.
+
+    Attributes:
+        waiting: how long training waits for its batches.
+    """
 
     batch_sampler: EpochBatches
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.waiting = Waiting()
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # a generator suffices
+        return self.waiting.watch(super().__iter__())
 
     def state_dict(self) -> dict[str, int]:
         """See ``EpochBatches.state_dict``."""
@@ -39,6 +52,9 @@ class VQADataModule(pl.LightningDataModule):
         seed: of the run.
         frozen_views: evaluation views in training too; see ``QualityModel.frozen_views``.
         batches_per_epoch: fewer than a whole pass, for trials; None is a whole pass.
+        prefetch: batches that each decoding process has ready ahead.
+        features: makes the cached features of these videos on this device and returns their
+            store, or None; each rank is given its share before training starts.
     """
 
     def __init__(
@@ -53,6 +69,8 @@ class VQADataModule(pl.LightningDataModule):
         seed: int = 0,
         frozen_views: Collection[str] = (),
         batches_per_epoch: int | None = None,
+        prefetch: int = 2,
+        features: Callable[[Sequence[Row], torch.device], FeatureStore | None] | None = None,
     ) -> None:
         super().__init__()
         self.train_examples, self.val_examples = list(train), list(val)
@@ -60,7 +78,19 @@ class VQADataModule(pl.LightningDataModule):
         self.batch_size, self.seed = batch_size, seed
         self.num_workers = decoding_workers(num_workers)
         self.frozen_views = tuple(frozen_views)
-        self.batches_per_epoch = batches_per_epoch
+        self.batches_per_epoch, self.prefetch = batches_per_epoch, prefetch
+        self._make_features = features
+        self.features: FeatureStore | None = None
+
+    def setup(self, stage: str) -> None:
+        """Make the cached features of frozen members, each rank its share."""
+        trainer = self.trainer
+        if self._make_features is None or trainer is None:
+            return
+        rows = [example.row for example in (*self.train_examples, *self.val_examples)]
+        share = rows[trainer.global_rank :: trainer.world_size]
+        self.features = self._make_features(share, trainer.strategy.root_device)
+        trainer.strategy.barrier("features")  # a rank reads what others made
 
     def epoch_batches(self) -> EpochBatches:
         """The batches of this process, at the start of the first epoch."""
@@ -77,16 +107,13 @@ class VQADataModule(pl.LightningDataModule):
     def train_dataloader(self) -> ResumableLoader:
         dataset = VideoDataset(
             self.train_examples, self.views, self.reader, train=True, seed=self.seed,
-            frozen_views=self.frozen_views,
+            frozen_views=self.frozen_views, features=self.features,
         )  # fmt: skip
         return ResumableLoader(
             dataset,
             batch_sampler=self.epoch_batches(),
-            num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
-            collate_fn=collate,
-            worker_init_fn=ignore_signals,
-            pin_memory=torch.cuda.is_available(),
+            **loader_options(self.num_workers, self.prefetch),
         )
 
     def val_dataloader(self) -> DataLoader[Sample]:
@@ -98,6 +125,9 @@ class VQADataModule(pl.LightningDataModule):
             self.reader,
             batch_size=self.batch_size,
             num_workers=self.num_workers,
+            prefetch=self.prefetch,
+            frozen_views=self.frozen_views,
+            features=self.features,
         )
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, _: int) -> Any:

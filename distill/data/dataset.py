@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from distill.data.features import FeatureStore
 from distill.data.identity import content_hash, seed_of
 from distill.data.manifest import Row
 from distill.data.reader import VideoInfo, VideoReader
@@ -37,7 +38,16 @@ class Example:
 
 @dataclass
 class Sample:
-    """One decoded video, or the reason why there is none."""
+    """One decoded video, or the reason why there is none.
+
+    Attributes:
+        index: position in the data set.
+        example: the video.
+        views: by name; those of frozen members may be replaced by cached features.
+        info: metadata; None where there is none.
+        content: content hash, where it was needed.
+        error: the reason; empty where the video is sound.
+    """
 
     index: int
     example: Example
@@ -52,7 +62,7 @@ class Batch:
     """The sound videos of a batch; the broken ones as reasons.
 
     Attributes:
-        views: name -> uint8 (B, *view.shape); empty if B is 0.
+        views: name -> uint8 (B, *view.shape), or cached features (B, T, D); empty if B is 0.
         index: (B,) int64 positions in the data set.
         target, weight: (B,) float32.
         pseudo: (B,) bool.
@@ -104,7 +114,7 @@ def read_views(
     Args:
         path: the file.
         reader: decodes it.
-        views: name -> view; the union of their indices is read in one pass.
+        views: name -> view; the union of their indices is read in one pass. None: metadata only.
         seed: of the views' randomness; see ``View.begin``.
         train: random frames and crops.
         frozen: views that are evaluation views in training too, with the seed of the content.
@@ -118,8 +128,8 @@ def read_views(
         for name, view in views.items()
     }
     wanted = {name: set(c.indices.tolist()) for name, c in collectors.items()}
-    union = np.unique(np.concatenate([c.indices for c in collectors.values()]))
-    for index, frame in reader.read(path, union.tolist()):
+    union = sorted(set().union(*wanted.values()))
+    for index, frame in reader.read(path, union) if union else ():
         for name, collector in collectors.items():
             if index in wanted[name]:
                 collector.add(index, frame)
@@ -137,6 +147,7 @@ class VideoDataset(Dataset[Sample]):
             by the video's content alone.
         seed: of the run.
         frozen_views: names of the views that are evaluation views in training too.
+        features: cached features that stand for the frozen views; None reads the views.
     """
 
     def __init__(
@@ -148,9 +159,11 @@ class VideoDataset(Dataset[Sample]):
         train: bool,
         seed: int = 0,
         frozen_views: Collection[str] = (),
+        features: FeatureStore | None = None,
     ) -> None:
         self.examples = list(examples)
         self.frozen_views = tuple(frozen_views)
+        self.features = features
         self.views = dict(views)
         self.reader = reader
         self.train = train
@@ -168,12 +181,16 @@ class VideoDataset(Dataset[Sample]):
             content = content_hash(path) if self.frozen_views or not self.train else ""
             seed = seed_of(self.seed, epoch, index) if self.train else seed_of(content)
             frozen = dict.fromkeys(self.frozen_views, seed_of(content))
-            views, info = read_views(path, self.reader, self.views, seed, self.train, frozen)
+            cached = self.features.load(content) if self.features else None
+            wanted = {n: v for n, v in self.views.items() if not cached or n not in frozen}
+            views, info = read_views(path, self.reader, wanted, seed, self.train, frozen)
         except VideoError as error:
             return Sample(index, example, {}, error=f"{error.reader}: {error.reason}")
         except OSError as error:
             return Sample(index, example, {}, error=str(error.strerror or error))
-        return Sample(index, example, views, info, content)
+        if self.features and not cached:
+            return Sample(index, example, {}, error="its cached features are gone; start again")
+        return Sample(index, example, views | (cached or {}), info, content)
 
 
 def collate(samples: Sequence[Sample]) -> Batch:

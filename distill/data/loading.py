@@ -1,15 +1,23 @@
 """Loaders for evaluation, and what every loader of this program does; knows no Lightning."""
 
+import logging
 import os
 import signal
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
 
-from distill.data.dataset import Example, Sample, VideoDataset, collate
+from distill.data.dataset import Batch, Example, Sample, VideoDataset, collate
+from distill.data.features import FeatureStore
 from distill.data.reader import VideoReader
 from distill.data.views import View
+
+log = logging.getLogger(__name__)
+_SMALL_SHARED_MEMORY = 1 << 30  # bytes; a batch of four teacher views is about 80 MB a video
 
 
 def ignore_signals(_: int) -> None:
@@ -33,13 +41,81 @@ def eval_loader(
     *,
     batch_size: int,
     num_workers: int,
+    prefetch: int = 2,
+    frozen_views: Sequence[str] = (),
+    features: FeatureStore | None = None,
 ) -> DataLoader[Sample]:
-    """Videos in order with evaluation views; yields ``Batch``. No video is read twice or padded."""
-    return DataLoader(
-        VideoDataset(examples, views, reader, train=False),
-        batch_size=batch_size,
-        num_workers=num_workers,
-        collate_fn=collate,
-        worker_init_fn=ignore_signals,
-        pin_memory=torch.cuda.is_available(),
+    """Videos in order with evaluation views; yields ``Batch``. No video is read twice or padded.
+
+    Args:
+        examples: the videos.
+        views: of the model.
+        reader: of the videos.
+        batch_size: videos per batch.
+        num_workers: decoding processes.
+        prefetch: batches that each of them decodes ahead.
+        frozen_views, features: see ``VideoDataset``.
+    """
+    dataset = VideoDataset(
+        examples, views, reader, train=False, frozen_views=frozen_views, features=features
     )
+    options = loader_options(num_workers, prefetch)
+    return DataLoader(dataset, batch_size=batch_size, **options)
+
+
+def loader_options(num_workers: int, prefetch: int) -> dict[str, Any]:
+    """Arguments that all loaders of this program share: decoding ahead, into pinned memory."""
+    if num_workers:
+        _check_shared_memory()
+    return {
+        "num_workers": num_workers,
+        "prefetch_factor": prefetch if num_workers else None,
+        "collate_fn": collate,
+        "worker_init_fn": ignore_signals,
+        "pin_memory": torch.cuda.is_available(),
+    }
+
+
+@lru_cache(maxsize=1)
+def _check_shared_memory(folder: str = "/dev/shm") -> None:
+    """Say so, once, before workers die of a bus error: containers often have 64 MiB."""
+    try:
+        status = os.statvfs(folder)
+    except OSError:  # not on this system
+        return
+    size = status.f_blocks * status.f_frsize
+    if size < _SMALL_SHARED_MEMORY:
+        log.warning(
+            "shared memory is %d MiB, too little for batches of video: start the container with"
+            " --shm-size=8g or --ipc=host, or decode in this process with data.num_workers=0",
+            size >> 20,
+        )
+
+
+class Waiting:
+    """Measures how long its user waits for batches.
+
+    Attributes:
+        seconds: waited in all.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._last = 0.0, time.perf_counter()  # seconds waited, and when, at the last ``share``
+
+    def watch(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """The same batches, timed."""
+        source = iter(batches)
+        while True:
+            start = time.perf_counter()
+            batch = next(source, None)
+            self.seconds += time.perf_counter() - start
+            if batch is None:
+                return
+            yield batch
+
+    def share(self) -> float:
+        """Share of the time since the last call, or since the start, that was spent waiting."""
+        (waited, then), now = self._last, time.perf_counter()
+        self._last = self.seconds, now
+        return (self.seconds - waited) / max(now - then, 1e-9)

@@ -2,21 +2,25 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from distill import plots
 from distill.bundle import load_weights
-from distill.config import TrainStudentConfig, TrainTeacherConfig
+from distill.config import TrainStudentConfig, TrainTeacherConfig, folder
 from distill.data.datamodule import VQADataModule
 from distill.data.dataset import Example
+from distill.data.demo import cache_folder
+from distill.data.features import FeatureStore
 from distill.data.loading import decoding_workers
 from distill.data.manifest import Manifest, Problem, Row
 from distill.data.reader import VideoReader
 from distill.errors import ManifestError
+from distill.features import feature_store, fill
 from distill.inference import Scored, score_all
 from distill.losses import WeightedLoss
 from distill.metrics import Logistic4, Scores, calibrate, evaluate
@@ -38,6 +42,7 @@ class Fitted:
         val: calibrated scores on validation.
         minutes: of training, validation included; of this process only where it resumed.
         steps: of the optimiser, all processes of a resumed run together.
+        data_wait: share of ``minutes`` that training waited for decoded videos.
     """
 
     model: QualityModel
@@ -45,6 +50,7 @@ class Fitted:
     val: Scores
     minutes: float
     steps: int
+    data_wait: float
 
 
 def fit(
@@ -79,6 +85,8 @@ def fit(
         seed=config.seed,
         frozen_views=model.frozen_views(),
         batches_per_epoch=training.batches_per_epoch,
+        prefetch=data.prefetch,
+        features=_features(model, reader, config),
     )
     trainer = make_trainer(training, run.folder, tracker.loggers())
     last = run.folder / "checkpoints" / LAST
@@ -91,7 +99,10 @@ def fit(
     minutes = (time.monotonic() - start) / 60
     best = run.folder / "checkpoints" / BEST
     load_weights(model, best if best.is_file() else last)
-    scored = score_all(model, val, reader, what="validating", **scoring_options(config))
+    scored = score_all(
+        model, val, reader, what="validating", features=datamodule.features,
+        **scoring_options(config),
+    )  # fmt: skip
     failed = [
         Problem(str(manifest.path), s.row.line, s.row.video, s.error) for s in scored if s.error
     ]
@@ -115,7 +126,32 @@ def fit(
     predicted = np.asarray(calibration(raw))
     scores = evaluate(predicted, mos, [s.row.group for s in sound])
     _report(run, tracker, sound, predicted, scores, reader)
-    return Fitted(model, calibration, scores, minutes, trainer.global_step)
+    loader: Any = trainer.train_dataloader
+    waited = loader.waiting.seconds / 60 if loader is not None else 0.0  # None: nothing was left
+    log.info("waited for videos: %.0f%% of the training time", 100 * waited / minutes)
+    return Fitted(model, calibration, scores, minutes, trainer.global_step, waited / minutes)
+
+
+def _features(
+    model: QualityModel, reader: VideoReader, config: TrainTeacherConfig | TrainStudentConfig
+) -> Callable[[Sequence[Row], torch.device], FeatureStore | None] | None:
+    """How the features of frozen members are cached; None where they are not."""
+    choice = config.training.feature_cache
+    if choice == "none" or not model.frozen_members():
+        return None
+    where = cache_folder() / "features" if choice == "auto" else folder(choice)
+
+    def make(rows: Sequence[Row], device: torch.device) -> FeatureStore | None:
+        store = feature_store(model, where, device)
+        if store is not None:
+            fill(
+                store, model, rows, reader, device=device,
+                batch_size=config.training.batch_size,
+                num_workers=decoding_workers(config.data.num_workers),
+            )  # fmt: skip
+        return store
+
+    return make
 
 
 def _report(

@@ -1,35 +1,19 @@
 """Scores in order, broken videos as reasons, devices named."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from distill.data.manifest import Row
-from distill.data.reader import VideoInfo
 from distill.data.views import KeyFrames
-from distill.errors import ConfigError, VideoError
+from distill.errors import ConfigError
 from distill.inference import pick_device, score_rows
 from distill.model import Prediction, QualityModel
-
-
-class Grey:
-    """A reader of files that hold one number: frames of that grey. ``-`` cannot be read."""
-
-    name = "grey"
-
-    def probe(self, path: Path) -> VideoInfo:
-        if path.read_text() == "-":
-            raise VideoError(path, self.name, "no picture")
-        return VideoInfo(5, 25.0, 40, 30)
-
-    def read(self, path: Path, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
-        for index in indices:
-            yield index, np.full((30, 40, 3), int(path.read_text()), np.uint8)
+from tests.helpers.grey_videos import Grey
 
 
 class Mean(QualityModel):
