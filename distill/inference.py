@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -66,6 +67,7 @@ def score_rows(
     *,
     batch_size: int = 4,
     num_workers: int = 0,
+    prefetch: int = 2,
     device: str = "auto",
     features: FeatureStore | None = None,
     waiting: Waiting | None = None,
@@ -78,6 +80,7 @@ def score_rows(
         reader: of the videos.
         batch_size: videos per forward pass; scores do not depend on it (to 1e-5).
         num_workers: decoding processes.
+        prefetch: batches that each of them decodes ahead.
         device: auto, cpu, cuda ...
         features: of the model's frozen members, for all of the rows; None decodes their views.
         waiting: measures the time spent waiting for videos.
@@ -90,7 +93,7 @@ def score_rows(
     examples = [Example(row) for row in rows]
     loader = eval_loader(
         examples, model.views, reader, batch_size=batch_size, num_workers=num_workers,
-        frozen_views=model.frozen_views(), features=features,
+        prefetch=prefetch, frozen_views=model.frozen_views(), features=features,
     )  # fmt: skip
     position, start = 0, time.perf_counter()
     for batch in (waiting or Waiting()).watch(loader):
@@ -137,14 +140,8 @@ def score_all(
     reader: VideoReader,
     *,
     what: str,
-    batch_size: int = 4,
-    num_workers: int = 0,
-    device: str = "auto",
-    features: FeatureStore | None = None,
+    **options: Any,
 ) -> list[Scored]:
     """``score_rows`` to a list, with a progress bar that says ``what`` and the rate."""
-    results = score_rows(
-        model, rows, reader, batch_size=batch_size, num_workers=num_workers, device=device,
-        features=features,
-    )  # fmt: skip
+    results = score_rows(model, rows, reader, **options)
     return list(tqdm(results, what, len(rows), unit="video", dynamic_ncols=True))

@@ -179,6 +179,7 @@ def scoring_options(config: TrainTeacherConfig | TrainStudentConfig) -> dict[str
     return {
         "batch_size": config.training.batch_size,
         "num_workers": decoding_workers(config.data.num_workers),
+        "prefetch": config.data.prefetch,
         "device": "cpu" if config.training.accelerator == "cpu" else "auto",
     }
 

@@ -25,7 +25,7 @@ from tqdm import tqdm
 from distill import plots
 from distill.bundle import Bundle
 from distill.config import PseudoLabelConfig, folder, to_config
-from distill.data.loading import decoding_workers
+from distill.data.loading import Waiting, decoding_workers
 from distill.data.manifest import Manifest, read_pool
 from distill.data.readers import make_reader
 from distill.errors import Interrupted, LabelStoreError, ManifestError
@@ -73,13 +73,16 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
             store.expect(len(done | {str(row.path) for row in pool.rows}))
             if len(todo) < len(pool.rows):
                 log.info("%d videos are labelled already", len(pool.rows) - len(todo))
+            waiting = Waiting()
             results = score_rows(
                 bundle.model,
                 todo,
                 reader,
                 batch_size=config.batch_size,
                 num_workers=decoding_workers(config.data.num_workers),
+                prefetch=config.data.prefetch,
                 device=config.device,
+                waiting=waiting,
             )
             pending: list[Label] = []
             bar = tqdm(results, "labelling", len(todo), unit="video", dynamic_ncols=True)
@@ -100,6 +103,9 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     except filelock.Timeout as error:
         raise LabelStoreError(f"{where}: another process is labelling into it") from error
     result = _report(store, this, tracker, bundle, config)
+    if todo:
+        result["data_wait"] = round(waiting.share(), 4)
+        log.info("waited for videos: %.0f%% of the time", 100 * result["data_wait"])
     tracker.close()
     this.finish(result)
     return result

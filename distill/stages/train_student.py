@@ -143,6 +143,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         "params_m": cost.params_m,
         "budget": config.budget,
         "minutes": fitted.minutes,
+        "data_wait": round(fitted.data_wait, 4),
         "steps": fitted.steps,
     }
     tracker.summary(

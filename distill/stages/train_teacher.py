@@ -101,6 +101,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         "gmacs": cost.gmacs,
         "params_m": cost.params_m,
         "minutes": fitted.minutes,
+        "data_wait": round(fitted.data_wait, 4),
         "steps": fitted.steps,
     }
     tracker.summary({**{f"val/{k}": v for k, v in result["val"].items()}, "gmacs": cost.gmacs})
