@@ -6,12 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from distill.data.views import Fragments, KeyFrames, View
+from distill.data.views import View, make_view
 from distill.errors import ConfigError
 from distill.model import FEATURES, Prediction, QualityModel, full_precision
 from teachers.timm_frames import TimmFrames
 
-VIEW_KINDS = {"key_frames": KeyFrames, "fragments": Fragments}
 _MEMBER_OPTIONS = {"backbone", "view", "stages", "trainable", "weights", "fixed_batchnorm"}
 
 
@@ -19,10 +18,10 @@ class TeacherEnsemble(QualityModel):
     """Members' features, averaged over frames and concatenated, through an MLP to the score.
 
     Args:
-        members: name -> options of one member: ``backbone`` (timm's name), ``view`` (``kind``:
-            key_frames or fragments, and that view's own options), and optionally ``stages``,
-            ``trainable``, ``weights``, ``fixed_batchnorm`` (see :class:`TimmFrames`). Members
-            with equal views that are all frozen or all trainable share one view.
+        members: name -> options of one member: ``backbone`` (timm's name), ``view`` (its
+            ``kind`` and own options, see :func:`distill.data.views.make_view`), and optionally
+            ``stages``, ``trainable``, ``weights``, ``fixed_batchnorm`` (see :class:`TimmFrames`).
+            Members with equal views that are all frozen or all trainable share one view.
         hidden: width of the MLP.
         dropout: in [0, 1), before each last layer.
         score_mean: mean of the labels; an untrained network's scores lie around it.
@@ -142,7 +141,7 @@ def _member(name: str, options: Mapping[str, Any], weights: str) -> tuple[View, 
         if key not in options:
             raise ConfigError(f"members.{name}: {key} is missing")
     arguments = {key: value for key, value in options.items() if key != "view"}
-    kind, view = _view(f"members.{name}.view", options["view"])
+    view = make_view(options["view"], f"members.{name}.view")
     if weights == "none":
         arguments["weights"] = "none"
     if "stages" in arguments:
@@ -150,15 +149,4 @@ def _member(name: str, options: Mapping[str, Any], weights: str) -> tuple[View, 
     try:
         return view, TimmFrames(size=view.shape[-1], **arguments)
     except ConfigError as error:
-        raise ConfigError(f"members.{name}: {error} (view {kind})") from error
-
-
-def _view(where: str, options: Mapping[str, Any]) -> tuple[str, View]:
-    arguments = dict(options)
-    kind = arguments.pop("kind", None)
-    if kind not in VIEW_KINDS:
-        raise ConfigError(f"{where}.kind: {kind!r}; known are {', '.join(VIEW_KINDS)}")
-    try:
-        return str(kind), VIEW_KINDS[kind](**arguments)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{where}: {error}") from error
+        raise ConfigError(f"members.{name}: {error} (view {options['view']['kind']})") from error

@@ -1,0 +1,130 @@
+"""What every view is made of: the two protocols, and the collector that files frames into slots."""
+
+from collections.abc import Collection
+from dataclasses import fields
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from distill.data.reader import VideoInfo
+from distill.data.sampling import PAD
+
+
+class Collector(Protocol):
+    """One view of one video while it is being decoded.
+
+    Attributes:
+        indices: frame indices wanted, any order, repeats allowed.
+    """
+
+    indices: np.ndarray
+
+    def add(self, index: int, frame: np.ndarray) -> None:
+        """Take one decoded frame (H, W, 3) uint8; called once per distinct wanted index."""
+        ...
+
+    def result(self) -> Tensor:
+        """The finished uint8 tensor of the view's shape; call after every index was added."""
+        ...
+
+
+class View(Protocol):
+    """What a model wants to see of a video."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one video's tensor, without the batch axis."""
+        ...
+
+    def begin(self, info: VideoInfo, seed: int, train: bool) -> Collector:
+        """Start collecting.
+
+        Args:
+            info: metadata of the video.
+            seed: in evaluation a function of the video's content alone, so that a score never
+                depends on the run; in training of run seed, epoch and row.
+            train: draw frames and crops at random; else take the deterministic ones.
+        """
+        ...
+
+
+class FrameCollector:
+    """Files what is cut from each frame into the slots that want it; padded slots stay black.
+
+    Args:
+        slots: (K,) frame index of each slot, or PAD.
+        shape: of one slot's tensor.
+    """
+
+    def __init__(self, slots: np.ndarray, shape: tuple[int, ...]) -> None:
+        self.slots = slots
+        self.indices = slots[slots != PAD]
+        self._out = torch.empty((len(slots), *shape), dtype=torch.uint8)
+        self._missing = slots != PAD
+        self._out[~self._missing] = 0
+
+    def add(self, index: int, frame: np.ndarray) -> None:
+        """Take one decoded frame; see :class:`Collector`."""
+        slots = np.flatnonzero(self.slots == index)
+        self._fill(slots.tolist(), chw(frame))
+        self._missing[slots] = False
+
+    def _fill(self, slots: list[int], image: Tensor) -> None:
+        """Write what the slots want of one frame (3, H, W) into ``self._out``."""
+        raise NotImplementedError(type(self).__name__)
+
+    def result(self) -> Tensor:
+        """(K, *shape), once every wanted frame has come."""
+        if self._missing.any():
+            raise RuntimeError(f"frames {self.slots[self._missing].tolist()} never arrived")
+        return self._out
+
+
+def generators(seed: int) -> tuple[np.random.Generator, np.random.Generator]:
+    """One for time, one for space: views with as many frames take the same ones."""
+    return np.random.default_rng([seed, 0]), np.random.default_rng([seed, 1])
+
+
+def chw(frame: np.ndarray) -> Tensor:
+    """A frame (H, W, 3) as (3, H, W) in the same memory: channels last.
+
+    torch resizes uint8 fastest in that layout: 0.6 ms against 2.7 ms for a contiguous 1080p frame
+    to 224x224 on one core, bit for bit the same.
+    """
+    return torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)
+
+
+def resize(image: Tensor, height: int, width: int) -> Tensor:
+    """Bilinear with antialiasing, as Pillow and torchvision do; rounded to whole levels."""
+    return F.interpolate(image[None], size=(height, width), mode="bilinear", antialias=True)[0]
+
+
+def resize_short(image: Tensor, short_side: int) -> Tensor:
+    """Resize so that the short side is exact and the long one rounded; same size, same tensor."""
+    short = min(image.shape[-2:])
+    if short == short_side:
+        return image
+    height, width = (max(1, round(side * (short_side / short))) for side in image.shape[-2:])
+    return resize(image, height, width)
+
+
+def check_positive(view: Any, *names: str) -> None:
+    """Refuse what is no integer >= 1; None passes where it is the option's default."""
+    defaults = {field.name: field.default for field in fields(view)}
+    for name in names:
+        value = getattr(view, name)
+        if value is None and defaults[name] is None:
+            continue
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ValueError(f"{type(view).__name__}.{name} must be an integer >= 1, got {value!r}")
+
+
+def check_choice(view: Any, name: str, choices: Collection[str]) -> None:
+    """Refuse what is not among the choices."""
+    value = getattr(view, name)
+    if value not in choices:
+        known = ", ".join(choices)
+        raise ValueError(f"{type(view).__name__}.{name} must be one of {known}, got {value!r}")

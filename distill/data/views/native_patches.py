@@ -1,0 +1,106 @@
+"""Native patches: LIQE's view, overlapping squares of single frames at their own resolution."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from distill.data.reader import VideoInfo
+from distill.data.sampling import PADDING, SAMPLING, every_nth, patch_corners, still_frames
+from distill.data.views.base import (
+    Collector,
+    FrameCollector,
+    check_choice,
+    check_positive,
+    generators,
+    resize_short,
+)
+
+_WIDE = 1024  # pixels; LIQE's data sets take a wider stride from this side on
+
+
+@dataclass(frozen=True)
+class NativePatches:
+    """P patches of each of T frames, from a dense grid at native resolution.
+
+    Args:
+        num_frames: T.
+        num_patches: P.
+        patch: side of a patch in pixels.
+        stride: pixels between the patches of the grid.
+        short_side: None cuts native frames with ``stride``, as the class ``LIQE`` does. A number
+            resizes frames of which both sides are at least this long to this short side, and takes
+            1.5 times the stride where a side is then 1024 or more: LIQE's data sets, with 768.
+        sampling, padding: which frames; see :class:`~distill.data.views.KeyFrames`.
+        train_frames: frames in training; None is ``num_frames``.
+        train_patches: patches in training; None is ``num_patches``.
+
+    In evaluation patch i is number N // P * i of the grid's N, row by row; in training P are drawn
+    for each frame, with repeats, and all frames are mirrored or none. Only these are cut. Frames
+    with a side shorter than a patch are enlarged until it fits. Where the grid has fewer patches
+    than P, each is taken as often as the others, give or take one. Yields (T, P, 3, patch, patch).
+
+    Source: LIQE (Zhang et al., CVPR 2023), LIQE.py, ImageDataset2.py and utils.py; 3 patches in
+        training, 15 in evaluation.
+    Differs: LIQE refuses small frames and grids. Its LIQE.py counts patches along the wrong axis
+        and cuts the first one 15 times; RQ-VQA's copy, which we follow, does not.
+    """
+
+    num_frames: int = 8
+    num_patches: int = 15
+    patch: int = 224
+    stride: int = 32
+    short_side: int | None = None
+    sampling: str = "spread"
+    padding: str = "repeat"
+    train_frames: int | None = None
+    train_patches: int | None = None
+
+    def __post_init__(self) -> None:
+        check_positive(self, "num_frames", "num_patches", "patch", "stride", "short_side")
+        check_positive(self, "train_frames", "train_patches")
+        check_choice(self, "sampling", SAMPLING)
+        check_choice(self, "padding", PADDING)
+        if self.short_side is not None and self.short_side < self.patch:
+            raise ValueError(f"short_side {self.short_side} is smaller than patch {self.patch}")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(T, P, 3, patch, patch)."""
+        return (self.num_frames, self.num_patches, 3, self.patch, self.patch)
+
+    def begin(self, info: VideoInfo, seed: int, train: bool) -> Collector:
+        """Start collecting; see :class:`~distill.data.views.base.View`."""
+        return _NativePatchesCollector(self, info, seed, train)
+
+
+class _NativePatchesCollector(FrameCollector):
+    def __init__(self, view: NativePatches, info: VideoInfo, seed: int, train: bool) -> None:
+        time, space = generators(seed)
+        slots = still_frames(
+            view.num_frames, info.num_frames, info.fps, view.sampling, view.padding,
+            time if train else None, view.train_frames,
+        )  # fmt: skip
+        patches = view.train_patches or view.num_patches if train else view.num_patches
+        super().__init__(slots, (patches, *view.shape[2:]))
+        self._view, self._patches = view, patches
+        # Fractions, not numbers: some files change size in mid-stream.
+        self._drawn = space.random((len(slots), patches)) if train else None
+        self._flip = train and space.random() < 0.5
+
+    def _fill(self, slots: list[int], image: Tensor) -> None:
+        view = self._view
+        stride, short = view.stride, min(image.shape[-2:])
+        if view.short_side is not None:
+            image = resize_short(image, view.short_side) if short >= view.short_side else image
+            stride += stride // 2 if max(image.shape[-2:]) >= _WIDE else 0
+        image = resize_short(image, max(min(image.shape[-2:]), view.patch))
+        corners = patch_corners(image.shape[-2], image.shape[-1], view.patch, stride)
+        for slot in slots:
+            if self._drawn is None:
+                numbers = every_nth(len(corners), self._patches)
+            else:
+                numbers = np.floor(self._drawn[slot] * len(corners)).astype(np.int64)
+            for place, (top, left) in enumerate(corners[numbers].tolist()):
+                cut = image[:, top : top + view.patch, left : left + view.patch]
+                self._out[slot, place] = cut.flip(-1) if self._flip else cut
