@@ -69,11 +69,11 @@ class Fragments:
 
     def __post_init__(self) -> None:
         check_positive(self, "grid", "patch", "num_clips", "clip_len", "frame_interval")
-        check_positive(self, "train_clips")
+        check_positive(self, "train_clips", "aligned", "t_frag")
         check_choice(self, "sampling", SAMPLING)
         for name in ("aligned", "t_frag"):
             value = getattr(self, name)
-            if value is not None and (value < 1 or self.clip_len % value):
+            if value is not None and self.clip_len % value:
                 raise ValueError(f"{name} {value} does not divide clip_len {self.clip_len}")
         if self.sampling != "spread" and self.clip_len > 1:
             raise ValueError(

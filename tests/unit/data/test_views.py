@@ -12,7 +12,14 @@ from torchvision.transforms.v2 import functional as tv
 
 from distill.data.reader import VideoInfo
 from distill.data.sampling import spread
-from distill.data.views import Fragments, KeyFrames, View
+from distill.data.views import (
+    Fragments,
+    KeyFrames,
+    MotionChunks,
+    NativePatches,
+    TexturePatches,
+    View,
+)
 
 MakeFrame = Callable[[int], np.ndarray]
 SMALL = Fragments(grid=3, patch=8, num_clips=2, clip_len=4, frame_interval=2)
@@ -171,7 +178,19 @@ def test_key_frames_in_training_have_one_crop_and_one_flip_per_video() -> None:
     assert min(top for top, *_ in seen) < 5 and max(top for top, *_ in seen) > 43
 
 
-VIEWS = [KeyFrames(5, 24, 32), KeyFrames(5, 32), SMALL, Fragments(3, 8, 5, 1)]
+VIEWS: list[View] = [
+    KeyFrames(5, 24, 32),
+    KeyFrames(5, 32),
+    KeyFrames(4, 16, sampling="second_middle", padding="zero"),
+    SMALL,
+    Fragments(3, 8, 5, 1),
+    Fragments(2, 8, 2, 8, t_frag=4, aligned=2),
+    MotionChunks(3, 6, 16),
+    MotionChunks(3, 6, 16, padding="zero"),
+    NativePatches(3, 4, 16, 8),
+    NativePatches(3, 4, 16, 8, short_side=40, sampling="second_start", padding="zero"),
+    TexturePatches(3, 4, 16),
+]
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=str)
@@ -196,8 +215,8 @@ def test_seeds(view: View) -> None:
     assert torch.equal(tensor(1, True), tensor(1, True))
     assert not torch.equal(tensor(1, True), tensor(2, True))
     assert torch.equal(tensor(1, False), tensor(1, False))
-    # Fragments are drawn by content in evaluation; key frames need no seed there.
-    assert torch.equal(tensor(1, False), tensor(2, False)) == isinstance(view, KeyFrames)
+    # Fragments are drawn by content in evaluation; the others need no seed there.
+    assert torch.equal(tensor(1, False), tensor(2, False)) != isinstance(view, Fragments)
 
 
 @given(
@@ -208,7 +227,7 @@ def test_seeds(view: View) -> None:
     train=st.booleans(),
     view=st.sampled_from(VIEWS),
 )
-@settings(max_examples=60)
+@settings(max_examples=120)
 def test_any_video_gives_the_promised_shape(
     num_frames: int, height: int, width: int, seed: int, train: bool, view: View
 ) -> None:
@@ -244,7 +263,17 @@ def test_a_missing_frame_is_named() -> None:
         (lambda: KeyFrames(size=224, short_side=200), "short_side 200 is smaller than size 224"),
         (lambda: Fragments(grid=True), "Fragments.grid must be an integer"),
         (lambda: Fragments(clip_len=32, aligned=5), "aligned 5 does not divide clip_len 32"),
-        (lambda: Fragments(aligned=0), "aligned 0 does not divide"),
+        (lambda: Fragments(aligned=0), "Fragments.aligned must be an integer >= 1, got 0"),
+        (lambda: Fragments(t_frag=5), "t_frag 5 does not divide clip_len 32"),
+        (lambda: Fragments(sampling="second_start"), "but clip_len is 32"),
+        (lambda: KeyFrames(short_side="a"), "KeyFrames.short_side must be an integer"),  # type: ignore[arg-type]
+        (lambda: KeyFrames(sampling="seconds"), "KeyFrames.sampling must be one of spread, sec"),
+        (lambda: KeyFrames(padding="zeros"), "padding must be one of repeat, zero, got 'zeros'"),
+        (lambda: MotionChunks(num_chunks=0), "MotionChunks.num_chunks must be an integer >= 1"),
+        (lambda: NativePatches(stride=0), "NativePatches.stride must be"),
+        (lambda: NativePatches(short_side=100), "short_side 100 is smaller than patch 224"),
+        (lambda: TexturePatches(threshold=-1), "TexturePatches.threshold must be >= 0, got -1"),
+        (lambda: TexturePatches(threshold=float("nan")), "must be >= 0, got nan"),
     ],
 )
 def test_nonsense_is_refused(make: Callable[[], View], message: str) -> None:
