@@ -129,6 +129,6 @@ def _missing(store: FeatureStore, rows: Sequence[Row]) -> Iterator[Row]:
 def _code(network: nn.Module) -> list[Path]:
     """The files that make frames, views and this network's features."""
     room = Path(str(data.__file__)).parent
-    files = [*room.glob("sampling.py"), *room.glob("views/*.py"), *room.glob("views.py")]
+    files = [room / "sampling.py", *sorted(room.glob("views/*.py"))]
     own = sys.modules[type(network).__module__].__file__
-    return [*sorted(files), *sorted(room.glob("readers/*.py")), Path(str(own))]
+    return [*files, *sorted(room.glob("readers/*.py")), Path(str(own))]
