@@ -1,109 +1,35 @@
 """The one table: ``video, mos, mos_std, split, group``, and what was wrong with it."""
 
-import csv
 import math
 import os
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from distill.data.identity import seed_of
-from distill.data.tables import read_list, read_table
+from distill.data.rows import SPLITS, Manifest, Problem, Row, check_groups, split_by_group
+from distill.data.tables import TABLE_SUFFIXES, read_list, read_table, write_table
 from distill.errors import ManifestError
 
-SPLITS = ("train", "val", "test", "pool")
 COLUMNS = ("video", "mos", "mos_std", "split", "group")
 VIDEO_SUFFIXES = frozenset(
     ".mp4 .mov .m4v .mkv .webm .avi .flv .ts .mts .m2ts .mpg .mpeg .wmv .3gp .gif .ogv .y4m".split()
 )
 
 
-@dataclass(frozen=True)
-class Row:
-    """One video.
-
-    Attributes:
-        video: as the table writes it.
-        path: where it is.
-        mos: mean opinion score; NaN where unknown.
-        mos_std: standard deviation of the opinions; NaN where unknown.
-        split: one of ``train``, ``val``, ``test``, ``pool`` (unlabelled).
-        group: source content; splits never cut a group.
-        line: line of the table, 1 is the header; 0 where there is no table.
-        extra: the table's other columns.
-    """
-
-    video: str
-    path: Path
-    mos: float = math.nan
-    mos_std: float = math.nan
-    split: str = "pool"
-    group: str = ""
-    line: int = 0
-    extra: dict[str, str] = field(default_factory=dict, compare=False)
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A row that is not used, and why."""
-
-    file: str
-    line: int
-    video: str
-    reason: str
-
-    def __str__(self) -> str:
-        where = f"{self.file}, line {self.line}" if self.line else self.file
-        return f"{where}: {self.video!r}: {self.reason}"
-
-
-@dataclass
-class Manifest:
-    """The sound rows of a table, and the problems of the others."""
-
-    path: Path
-    rows: list[Row]
-    problems: list[Problem] = field(default_factory=list)
-
-    def split(self, name: str) -> list[Row]:
-        """Rows of one split, in the table's order."""
-        return [row for row in self.rows if row.split == name]
-
-    def hide_labels(self, keep_groups: int) -> "Manifest":
-        """Keep the labels of the first ``keep_groups`` train contents (sorted by name).
-
-        The other train rows move to the pool without their scores: the usual way to measure
-        what pseudo-labels are worth.
-
-        Raises:
-            ManifestError: fewer train contents than that.
-        """
-        groups = sorted({row.group for row in self.split("train")})
-        if not 1 <= keep_groups <= len(groups):
-            raise ManifestError(
-                f"{self.path}: data.labelled_groups={keep_groups}, but the train split has"
-                f" {len(groups)} contents; give a number from 1 to {len(groups)}"
-            )
-        hidden = set(groups[keep_groups:])
-        rows = [
-            replace(row, split="pool", mos=math.nan, mos_std=math.nan)
-            if row.split == "train" and row.group in hidden
-            else row
-            for row in self.rows
-        ]
-        return Manifest(self.path, rows, self.problems)
-
-
-def read_manifest(path: Path, root: Path | None = None) -> Manifest:
-    """Read a CSV or TSV table of videos.
+def read_manifest(
+    path: Path,
+    root: Path | None = None,
+    columns: Mapping[str, str] | None = None,
+    group_regex: str | None = None,
+) -> Manifest:
+    """Read a CSV, TSV or Parquet table of videos.
 
     Columns: ``video`` (a path, relative to ``root`` or to the table's folder), and where they
     exist ``mos``, ``mos_std``, ``split``, ``group``, in any case; others are kept in
     ``Row.extra``. An empty ``mos`` means unlabelled: such rows of the train split are the pool.
     Without a ``split`` column, whole groups are split 70/15/15 by a hash of their names; without
-    a ``group`` column every video is its own content.
+    a ``group`` column every video is its own content. A table with other column names is read
+    with ``columns`` and ``group_regex``, see ``read_table``.
 
     A row with a missing file or a score that is no number is left out and reported in
     ``problems``; so is the second of two equal rows.
@@ -113,11 +39,11 @@ def read_manifest(path: Path, root: Path | None = None) -> Manifest:
             unknown split, one video with two different labels, one group in two splits.
     """
     path = Path(path)
-    records = read_table(path, COLUMNS)
+    records = read_table(path, COLUMNS, columns, group_regex)
     manifest = _sound(path, records, Path(root) if root is not None else path.parent)
     if "split" not in records[0][1]:
-        manifest = _split_by_group(manifest)
-    _check_groups(path, manifest.rows)
+        manifest = split_by_group(manifest)
+    check_groups(path, manifest.rows)
     return manifest
 
 
@@ -149,7 +75,7 @@ def _sound(path: Path, records: list[tuple[int, dict[str, str]]], base: Path) ->
 
 
 def read_pool(source: Path) -> Manifest:
-    """Read an unlabelled pool: a folder, a text list of paths, a CSV or TSV table, or one video.
+    """Read an unlabelled pool: a folder, a list of paths, a table as above, or one video.
 
     Labels and splits of a table are ignored. A folder is searched with its sub-folders.
 
@@ -159,7 +85,7 @@ def read_pool(source: Path) -> Manifest:
     source = Path(os.path.normpath(source))  # one spelling of a path, as in read_manifest
     if not source.exists():
         raise ManifestError(f"{source}: no such file or folder")
-    if source.suffix.lower() in (".csv", ".tsv"):
+    if source.suffix.lower() in TABLE_SUFFIXES:
         records = read_table(source, COLUMNS)
         for _, cells in records:
             for name in ("mos", "mos_std", "split"):
@@ -199,15 +125,17 @@ def read_pool(source: Path) -> Manifest:
 
 
 def write_manifest(path: Path, rows: Sequence[Row]) -> None:
-    """Write rows as a table that ``read_manifest`` reads back; paths as each row names them."""
+    """Write rows as a table that ``read_manifest`` reads back; paths as each row names them.
+
+    The name of the file decides: .tsv, .parquet, else CSV.
+    """
     extra = sorted({name for row in rows for name in row.extra})
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow([*COLUMNS, *extra])
-        for row in rows:
-            values = ["" if math.isnan(v) else repr(float(v)) for v in (row.mos, row.mos_std)]
-            others = [row.extra.get(name, "") for name in extra]
-            writer.writerow([row.video, *values, row.split, row.group, *others])
+    table = [
+        [row.video, row.mos, row.mos_std, row.split, row.group]
+        + [row.extra.get(name, "") for name in extra]
+        for row in rows
+    ]
+    write_table(path, [*COLUMNS, *extra], table)
 
 
 def _looked_for() -> str:
@@ -259,43 +187,3 @@ def _same_labels(a: Row, b: Row) -> bool:
     pairs = ((a.mos, b.mos), (a.mos_std, b.mos_std))
     same = all(x == y or (math.isnan(x) and math.isnan(y)) for x, y in pairs)
     return same and a.split == b.split and a.group == b.group
-
-
-def _split_by_group(manifest: Manifest) -> Manifest:
-    """70/15/15 of the labelled groups; at least one group each where there are three.
-
-    Unlabelled videos of a content that is held out are left out: a teacher's labels for them
-    would tell the student of its test.
-    """
-    labelled = {row.group for row in manifest.rows if row.split != "pool"}
-    groups = sorted(labelled, key=lambda group: seed_of(group))
-    held_out = max(1, round(0.15 * len(groups))) if len(groups) >= 3 else 0
-    names = dict.fromkeys(groups[:held_out], "val") | dict.fromkeys(
-        groups[held_out : 2 * held_out], "test"
-    )
-    rows, problems = [], list(manifest.problems)
-    for row in manifest.rows:
-        split = names.get(row.group, "train")
-        if row.split != "pool":
-            rows.append(replace(row, split=split))
-        elif split == "train":
-            rows.append(row)
-        else:
-            reason = f"it has no mos, and its group {row.group!r} is held out for {split}"
-            problems.append(Problem(str(manifest.path), row.line, row.video, reason))
-    return Manifest(manifest.path, rows, problems)
-
-
-def _check_groups(path: Path, rows: list[Row]) -> None:
-    """One content in two splits would let a model be tested on what it learned from."""
-    lines: dict[str, dict[str, int]] = defaultdict(dict)
-    for row in rows:
-        lines[row.group].setdefault(row.split, row.line)
-    for group, where in lines.items():
-        # A content may have labelled and unlabelled training videos; nothing else may be shared.
-        if len(where.keys() - {"pool"}) > 1 or ("pool" in where and where.keys() & {"val", "test"}):
-            at = ", ".join(f"{split} (line {line})" for split, line in where.items())
-            raise ManifestError(
-                f"{path}: group {group!r} is in more than one split: {at}; "
-                "all versions of one content belong into one split"
-            )

@@ -1,42 +1,84 @@
 """Tables and lists that users write by hand; what is wrong is told with file and line."""
 
 import csv
-from collections.abc import Collection
+import math
+import re
+from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
-from distill.errors import ManifestError
+from distill.errors import ConfigError, ManifestError
+
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 
 
-def read_table(path: Path, known: Collection[str]) -> list[tuple[int, dict[str, str]]]:
-    """Rows of a CSV (or, by its name, TSV) as line number and cells by column.
+def read_table(
+    path: Path,
+    known: Collection[str],
+    columns: Mapping[str, str] | None = None,
+    group_regex: str | None = None,
+) -> list[tuple[int, dict[str, str]]]:
+    """Rows of a CSV (or, by its name, TSV or Parquet) as line number and cells by column.
 
     Args:
         path: of the table; the first row names the columns, one of them ``video``.
         known: columns that are found in any case, so that ``MOS`` is not lost in silence.
+        columns: known column -> the table's name for it, or, with braces, a text made of the
+            row's cells: ``{"mos": "MOS", "video": "{vid}.mp4"}``.
+        group_regex: searched in ``video``; what it finds (its first group where it has one) is
+            the row's ``group``.
 
     Raises:
-        ManifestError: no such table, not UTF-8, no column ``video``, no rows, a ragged row.
+        ManifestError: no such table, not UTF-8, no column ``video``, no rows, a ragged row; a
+            column that is not there; a video in which ``group_regex`` finds nothing.
+        ConfigError: ``columns`` or ``group_regex`` cannot be used.
+    """
+    columns = {name: source for name, source in (columns or {}).items() if source is not None}
+    for name in columns:
+        if name not in known:
+            raise ConfigError(f"data.columns.{name}: columns are {', '.join(sorted(known))}")
+    if group_regex and "group" in columns:
+        raise ConfigError("data.columns.group and data.group_regex: give one of them")
+    need = () if "video" in columns else ("video",)
+    records = read_records(path, () if columns else known, need)
+    if columns:
+        records = [(line, _renamed(path, cells, columns, known)) for line, cells in records]
+    if group_regex:
+        _set_groups(path, records, group_regex)
+    return records
+
+
+def read_records(
+    path: Path, known: Collection[str] = (), need: Sequence[str] = ("video",), delimiter: str = ""
+) -> list[tuple[int, dict[str, str]]]:
+    """Rows of a table with a header: line number (1 is the header) and cells by column.
+
+    Args:
+        path: .csv, .tsv or .parquet; other names are read as CSV. An empty cell of a Parquet
+            file (null or NaN) is ''.
+        known: columns that are found in any case.
+        need: columns that have to be there.
+        delimiter: of the cells; default: a tab in a .tsv, else a comma.
+
+    Raises:
+        ManifestError: see ``read_table``.
     """
     if not path.is_file():
         raise ManifestError(f"{path}: no such file; a manifest is a CSV with a column `video`")
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    table: list[tuple[int, list[str]]] = []
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, delimiter=delimiter)
-            table.extend((reader.line_num, cells) for cells in reader)
-    except UnicodeDecodeError as error:
-        raise ManifestError(f"{path}: not UTF-8 text ({error}); save it as UTF-8 CSV") from error
-    except csv.Error as error:
-        raise ManifestError(f"{path}, line {reader.line_num}: {error}; a lost quote?") from error
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
+        table = _parquet(path)
+    else:
+        table = _delimited(path, delimiter or ("\t" if suffix == ".tsv" else ","))
     header = [_column(name, known) for name in (table[0][1] if table else [])]
-    if "video" not in header:
-        close = get_close_matches("video", header, 1, 0.5)
+    absent = next((name for name in need if name not in header), None)
+    if absent:
+        close = get_close_matches(absent, header, 1, 0.5)
         hint = f"; rename column {close[0]!r}?" if close else ""
         if len(header) == 1 and set(header[0]) & set(";\t,|"):
             hint = "; separate cells with commas, or with tabs in a .tsv"
-        raise ManifestError(f"{path}, line 1: no column `video` in {header}{hint}")
+        raise ManifestError(f"{path}, line 1: no column `{absent}` in {header}{hint}")
     twice = next((name for name in header if name and header.count(name) > 1), None)
     if twice:
         raise ManifestError(f"{path}, line 1: two columns are named {twice!r}; rename one")
@@ -53,6 +95,40 @@ def read_table(path: Path, known: Collection[str]) -> list[tuple[int, dict[str, 
     if not records:
         raise ManifestError(f"{path}: the table has a header and no rows")
     return records
+
+
+def read_label_lines(path: Path) -> list[tuple[int, list[str]]]:
+    """Lines of a label file without a header, as FAST-VQA has it: ``name, duration, fps, mos``.
+
+    KVQ's ``name,cls_label,dis_label,mos`` has the same shape, and ``name,mos`` is read as well.
+    Cells are counted from the right, so that a name may hold commas.
+
+    Returns:
+        Line number and cells, 4 or 2 of them, stripped.
+
+    Raises:
+        ManifestError: no such file, not UTF-8, no rows, or a line of another shape.
+    """
+    if not path.is_file():
+        raise ManifestError(f"{path}: no such file")
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ManifestError(f"{path}: not UTF-8 text ({error})") from error
+    found = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    if not found:
+        raise ManifestError(f"{path}: no rows")
+    width = 4 if found[0][1].count(",") >= 3 else 2
+    out = []
+    for number, line in found:
+        cells = [cell.strip() for cell in line.rsplit(",", width - 1)]
+        if len(cells) != width or not cells[0]:
+            raise ManifestError(
+                f"{path}, line {number}: {line!r} is neither `name, duration, fps, mos` nor"
+                " `name, mos`; a table with named columns: data=manifest data.columns.video=..."
+            )
+        out.append((number, cells))
+    return out
 
 
 def read_list(path: Path, looked_for: str) -> list[str]:
@@ -74,6 +150,102 @@ def read_list(path: Path, looked_for: str) -> list[str]:
         ) from error
 
 
+def write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[str | float]]) -> None:
+    """Write a table in the format of its name: .tsv, .parquet, else CSV; NaN is an empty cell."""
+    if path.suffix.lower() == ".parquet":
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        columns = zip(*rows, strict=True) if rows else ([] for _ in header)
+        arrays = [pa.array(column, from_pandas=True) for column in columns]  # NaN becomes null
+        pq.write_table(pa.table(arrays, names=list(header)), path)
+        return
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+        writer.writerow(header)
+        writer.writerows([_written(cell) for cell in row] for row in rows)
+
+
+def _written(cell: str | float) -> str:
+    if isinstance(cell, str):
+        return cell
+    return "" if math.isnan(cell) else repr(float(cell))
+
+
 def _column(name: str, known: Collection[str]) -> str:
     name = name.strip()
     return name.lower() if name.lower() in known else name
+
+
+def _delimited(path: Path, delimiter: str) -> list[tuple[int, list[str]]]:
+    table: list[tuple[int, list[str]]] = []
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, delimiter=delimiter)
+            table.extend((reader.line_num, cells) for cells in reader)
+    except UnicodeDecodeError as error:
+        raise ManifestError(f"{path}: not UTF-8 text ({error}); save it as UTF-8 CSV") from error
+    except csv.Error as error:
+        raise ManifestError(f"{path}, line {reader.line_num}: {error}; a lost quote?") from error
+    return table
+
+
+def _parquet(path: Path) -> list[tuple[int, list[str]]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        # One file, not a dataset: the folder's name must not add columns.
+        table = pq.ParquetFile(path).read()
+    except (pa.ArrowException, OSError) as error:
+        raise ManifestError(f"{path}: not a Parquet file that can be read ({error})") from error
+    rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
+    cells = [(line, [_text(value) for value in row]) for line, row in enumerate(rows, 2)]
+    return [(1, list(table.column_names)), *cells]
+
+
+def _text(value: Any) -> str:
+    missing = value is None or (isinstance(value, float) and math.isnan(value))
+    return "" if missing else str(value)
+
+
+def _renamed(
+    path: Path, cells: dict[str, str], columns: Mapping[str, str], known: Collection[str]
+) -> dict[str, str]:
+    """Cells under the known names; the columns that were taken are gone, the others stay."""
+
+    def cell(name: str, option: str) -> str:
+        if name not in cells:
+            close = get_close_matches(name, cells, 1, 0.5)
+            hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(cells)}"
+            raise ManifestError(f"{path}: no column {name!r} (data.columns.{option}); {hint}")
+        return cells[name]
+
+    taken: dict[str, str] = {}
+    for name, source in columns.items():
+        if "{" in source:
+            parts = re.split(r"\{([^{}]*)\}", source)  # text and names in turn
+            parts[1::2] = [cell(part, name).strip() for part in parts[1::2]]
+            taken[name] = "".join(parts)
+        else:
+            taken[name] = cell(source, name)
+    others = {_column(name, known): value for name, value in cells.items()
+              if name not in columns.values()}  # fmt: skip
+    return {**others, **taken}
+
+
+def _set_groups(path: Path, records: list[tuple[int, dict[str, str]]], regex: str) -> None:
+    try:
+        pattern = re.compile(regex)
+    except re.error as error:
+        raise ConfigError(f"data.group_regex={regex!r}: {error}") from error
+    if pattern.groups > 1:
+        raise ConfigError(f"data.group_regex={regex!r}: one group at the most; use (?:...)")
+    for line, cells in records:
+        match = pattern.search(cells["video"])
+        if match is None or not match[pattern.groups]:
+            raise ManifestError(
+                f"{path}, line {line}: data.group_regex={regex!r} finds nothing in"
+                f" {cells['video']!r}; it has to name the source content of every video"
+            )
+        cells["group"] = match[pattern.groups]
