@@ -29,8 +29,16 @@ class DataConfig:
 
     Attributes:
         name: for messages and file names.
-        manifest: a CSV or TSV of videos; None is the embedded data set.
-        root: folder that the table's paths start from; None is the table's own.
+        manifest: a CSV, TSV or Parquet of videos; None is the embedded data set.
+        root: folder that the table's paths start from; None is the table's own. A public data
+            set's videos lie in it, in any sub-folders.
+        columns: the table's own names for video, mos, mos_std, split and group; with braces a
+            text made of its cells, as '"{vid}.mp4"' for video.
+        group_regex: what it finds in the video's name is the group.
+        adapter: module of distill/datasets that reads a public data set's label files.
+        labels: its label file, or a folder that has it; None looks for it below root.
+        options: the adapter's own.
+        as_split: train, val or test: put every labelled video there; test scores a whole set.
         labelled_groups: keep the labels of so many train contents, hide the others'; None: all.
         val_share: share of train contents taken for validation where the table has no val split.
         num_workers: decoding processes; None chooses.
@@ -40,6 +48,12 @@ class DataConfig:
     name: str = "demo"
     manifest: str | None = None
     root: str | None = None
+    columns: dict[str, Any] = field(default_factory=dict)
+    group_regex: str | None = None
+    adapter: str | None = None
+    labels: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    as_split: str | None = None
     labelled_groups: int | None = None
     val_share: float = 0.2
     num_workers: int | None = None
@@ -50,6 +64,10 @@ class DataConfig:
         at_least("data.num_workers", self.num_workers, 0)
         at_least("data.prefetch", self.prefetch, 1)
         between("data.val_share", self.val_share, 0.01, 0.9)
+        if self.as_split is not None:
+            one_of("data.as_split", self.as_split, ("train", "val", "test"))
+        if self.adapter and self.manifest:
+            raise ConfigError(f"data={self.name} and the table {self.manifest}: give one of them")
 
 
 @dataclass

@@ -130,7 +130,7 @@ def write_manifest(path: Path, rows: Sequence[Row]) -> None:
     The name of the file decides: .tsv, .parquet, else CSV.
     """
     extra = sorted({name for row in rows for name in row.extra})
-    table = [
+    table: list[list[str | float]] = [
         [row.video, row.mos, row.mos_std, row.split, row.group]
         + [row.extra.get(name, "") for name in extra]
         for row in rows

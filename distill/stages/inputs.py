@@ -12,6 +12,7 @@ from distill.data.dataset import Example
 from distill.data.demo import make_demo
 from distill.data.identity import content_hash, seed_of
 from distill.data.manifest import Manifest, Problem, Row, read_manifest
+from distill.data.published import read_published
 from distill.errors import BundleError, ConfigError, LabelStoreError, ManifestError
 from distill.labels import Label, LabelStore, find_store
 from distill.model import QualityModel
@@ -20,14 +21,29 @@ log = logging.getLogger(__name__)
 
 
 def load_manifest(data: DataConfig) -> Manifest:
-    """The table of ``data``, its problems told; the embedded data set is made at first use.
+    """The videos of ``data``, their problems told; the embedded data set is made at first use.
 
     Raises:
-        ManifestError: see ``read_manifest``; or ``data.labelled_groups`` is too large.
-        ConfigError: ``data=manifest`` without a table.
+        ManifestError: see ``read_manifest`` and ``read_published``; or ``data.labelled_groups``
+            is too large.
+        ConfigError: ``data=manifest`` without a table, a public set without its folder, or an
+            option that would change nothing.
     """
+    root = folder(data.root) if data.root else None
+    columns = {name: str(value) for name, value in data.columns.items() if value is not None}
+    if not data.manifest and (columns or data.group_regex):
+        raise ConfigError(f"data.columns and data.group_regex say nothing about data={data.name}")
+    if not data.adapter and (data.labels or data.options):
+        raise ConfigError(
+            f"data.labels and data.options are for public data sets, not for data={data.name}"
+        )
     if data.manifest is not None:
-        manifest = read_manifest(folder(data.manifest), folder(data.root) if data.root else None)
+        manifest = read_manifest(folder(data.manifest), root, columns, data.group_regex)
+    elif data.adapter is not None:
+        if root is None:
+            raise ConfigError(f"data={data.name} needs the folder of its videos: data.root=FOLDER")
+        labels = folder(data.labels) if data.labels else None
+        manifest = read_published(data.adapter, root, labels, data.options)
     elif data.name == "demo":
         log.info(
             "data: the embedded demo set; your own: data=manifest data.manifest=TABLE.csv"
@@ -36,6 +52,8 @@ def load_manifest(data: DataConfig) -> Manifest:
         manifest = read_manifest(make_demo())
     else:
         raise ConfigError("data=manifest needs the table: data.manifest=TABLE.csv")
+    if data.as_split is not None:
+        manifest = manifest.as_split(data.as_split)
     if data.labelled_groups is not None:
         manifest = manifest.hide_labels(data.labelled_groups)
     tell_problems(manifest.problems, len(manifest.rows))

@@ -1,0 +1,122 @@
+"""Write the manifest of a public data set, and look at it.
+
+    python -m distill.datasets kvq --root /data/KVQ --out kvq.csv
+    python -m distill.datasets finevd --root /data/FineVD --option dimension=noise
+
+What is written is read with data=manifest data.manifest=OUT data.root=ROOT.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from distill.config import folder
+from distill.data.manifest import write_manifest
+from distill.data.published import find_adapter, place, read_labels, sizes
+from distill.data.rows import SPLITS
+from distill.errors import ConfigError, DistillError
+
+INCOMPLETE = 1
+
+
+def choices() -> dict[str, dict[str, Any]]:
+    """The data sets of ``conf/data`` that have an adapter."""
+    found = {}
+    for file in sorted(files("conf").joinpath("data").iterdir(), key=lambda file: file.name):
+        if file.name.endswith(".yaml"):
+            node = yaml.safe_load(file.read_text(encoding="utf-8"))
+            if node.get("adapter"):
+                found[file.name.removesuffix(".yaml")] = node
+    return found
+
+
+def run(words: Sequence[str]) -> int:
+    """Read a data set, print what it holds.
+
+    Args:
+        words: the command line, without the program's name.
+
+    Returns:
+        Exit code: 0, or 1 where rows are left out or the labels are not as many as published.
+
+    Raises:
+        DistillError: it cannot be read.
+    """
+    options = _parser().parse_args(words)
+    node = choices()[options.name]
+    extra = dict(node.get("options") or {})
+    for word in options.option:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise ConfigError(f"--option {word}: write NAME=VALUE")
+        extra[name] = value
+    root = folder(options.root)
+    labels = folder(options.labels) if options.labels else root
+    module = find_adapter(node["adapter"])
+    records, problems = read_labels(module, labels, extra)
+    counted = sizes(module.PUBLISHED, records)
+    manifest = place(module.PUBLISHED, labels, records, problems, root)
+    print(f"{module.PUBLISHED.title}: labels {labels}, videos {root}")
+    for size in counted:
+        print(f"  {size}{'' if size.agrees else '  <- differs'}")
+    for split in SPLITS:
+        rows = manifest.split(split)
+        if rows:
+            mean = sum(row.mos for row in rows) / len(rows)
+            scores = f", mos {min(r.mos for r in rows):.3f} to {max(r.mos for r in rows):.3f}"
+            scores += f", mean {mean:.3f}"
+            contents = len({row.group for row in rows})
+            told = "" if split == "pool" else scores
+            print(f"  {split}: {len(rows)} videos of {contents} contents{told}")
+    if manifest.problems:
+        print(f"  left out: {len(manifest.problems)}")
+        for problem in manifest.problems[:10]:
+            print(f"    {problem}")
+        if len(manifest.problems) > 10:
+            print(f"    and {len(manifest.problems) - 10} more")
+    if options.out:
+        out = Path(options.out)
+        try:
+            write_manifest(out, manifest.rows)
+        except OSError as error:
+            raise ConfigError(f"--out {out}: cannot be written ({error.strerror})") from error
+        print(f"written: {out}; data=manifest data.manifest={out} data.root={root}")
+    sound = not manifest.problems and all(size.agrees for size in counted)
+    return 0 if sound else INCOMPLETE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m distill.datasets",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="Exit code: 0 complete; 1 videos or scores are missing, or the number of labels is"
+        " not a published one; 2 it cannot be read.",
+    )
+    add = parser.add_argument
+    add("name", choices=sorted(choices()), help="data set, as in data=NAME")
+    add("--root", required=True, metavar="DIR", help="folder of the videos, with sub-folders")
+    add("--labels", metavar="PATH", help="label file, or a folder that has it; default: --root")
+    add("--option", action="append", default=[], metavar="NAME=VALUE", help="as data.options.NAME")
+    add("--out", metavar="FILE", help="write the manifest: .csv, .tsv or .parquet")
+    return parser
+
+
+def main() -> int:
+    """``python -m distill.datasets``."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        return run(sys.argv[1:])
+    except DistillError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
