@@ -130,11 +130,10 @@ def write_manifest(path: Path, rows: Sequence[Row]) -> None:
     The name of the file decides: .tsv, .parquet, else CSV.
     """
     extra = sorted({name for row in rows for name in row.extra})
-    table: list[list[str | float]] = [
-        [row.video, row.mos, row.mos_std, row.split, row.group]
-        + [row.extra.get(name, "") for name in extra]
-        for row in rows
-    ]
+    table: list[list[str | float]] = []
+    for row in rows:
+        cells: list[str | float] = [row.video, row.mos, row.mos_std, row.split, row.group]
+        table.append([*cells, *(row.extra.get(name, "") for name in extra)])
     write_table(path, [*COLUMNS, *extra], table)
 
 

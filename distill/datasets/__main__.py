@@ -17,8 +17,8 @@ from typing import Any
 import yaml
 
 from distill.config import folder
+from distill.data.adapters import find_adapter, place, read_labels, sizes
 from distill.data.manifest import write_manifest
-from distill.data.published import find_adapter, place, read_labels, sizes
 from distill.data.rows import SPLITS
 from distill.errors import ConfigError, DistillError
 

@@ -243,7 +243,7 @@ def test_help_names_every_option_and_choice(stage: str) -> None:
         assert re.search(rf"^  ([\w, ]+, )?{option}(,[\w, ]+)?: ", page, re.M), option
     for option in vars(SCHEMAS[stage]().data):
         assert f"data.{option}: " in page
-    assert f"python {stage}.py" in page and "data=" in page
+    assert f"python {stage}.py" in page and re.search(r"data=\S*demo\|\S*manifest", page)
     if stage.startswith("train"):
         assert "training.batch_size: " in page and "dry_run" in page
     if stage == "train_student":
