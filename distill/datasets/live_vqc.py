@@ -47,7 +47,7 @@ def _mat(path: Path) -> list[tuple[int, str, str]]:
     try:
         data = loadmat(path, variable_names=["video_list", "mos"])
         names, scores = data["video_list"].ravel(), data["mos"].ravel()
-    except (ValueError, KeyError, NotImplementedError, OSError, TypeError) as error:
+    except Exception as error:  # scipy's own, or any other on a damaged file
         raise ManifestError(
             f"{path}: no LIVE-VQC labels `video_list` and `mos` that can be read ({error})"
         ) from error

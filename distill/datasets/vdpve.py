@@ -19,7 +19,7 @@ PUBLISHED = Published(
 )
 _FILES = ("train_labels.txt", "val_offline_labels.txt", "val_ol_labels.txt", "test_labels.txt",
           "train.txt")  # fmt: skip
-_SOURCE = re.compile(r"([ABC]\d{4})_\d\d")  # colour, stabilisation, deblurring; _method
+_SOURCE = re.compile(r"([ABC]\d{4})_\d\d")  # kind and number of the source, then the method
 _NO_SCORE = "its MOS was never released; a number beside it is a model's prediction"
 
 
