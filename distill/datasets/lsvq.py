@@ -1,4 +1,4 @@
-"""LSVQ (CVPR 2021): 38,811 videos of the Internet Archive and Flickr, scored 0 to 100.
+"""LSVQ (CVPR 2021): 39,000 videos of the Internet Archive and Flickr, scored 0 to 100.
 
 Source: PatchVQ's labels_train_test.csv and labels_test_1080p.csv (``is_test`` tells train from
 test), the same in three files LSVQ_whole_*.csv (SimpleVQA), and FAST-VQA's txt files.

@@ -70,6 +70,24 @@ def test_labels_beside_the_videos_or_elsewhere(tmp_path: Path) -> None:
     assert len(whole.split("test")) == 14
 
 
+def test_the_1080p_videos_of_lsvq_are_a_test_set_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "train_labels.txt").write_text("ia-batch1/a.mp4,-1,-1,50\n")
+    (tmp_path / "labels_test.txt").write_text("ia-batch1/b.mp4,-1,-1,60\n")
+    (tmp_path / "labels_1080p.txt").write_text("ia-batch1/c.mp4,-1,-1,70\n")
+    (tmp_path / "LSVQ/ia-batch1").mkdir(parents=True)
+    for name in "abc":
+        (tmp_path / f"LSVQ/ia-batch1/{name}.mp4").touch()
+    rows = {
+        name: [(r.video, r.split) for r in load_manifest(data(f"data={name}", where)).rows]
+        for where in [f"data.root={tmp_path}"]
+        for name in ("lsvq", "lsvq_1080p")
+    }
+    assert sorted(rows["lsvq"]) == [
+        ("LSVQ/ia-batch1/a.mp4", "train"), ("LSVQ/ia-batch1/b.mp4", "test"),
+    ]  # fmt: skip
+    assert rows["lsvq_1080p"] == [("LSVQ/ia-batch1/c.mp4", "test")]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
