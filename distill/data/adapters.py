@@ -22,21 +22,23 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Size:
-    """How many labels of a part there are, and how many were published."""
+    """How many rows of a part there are, and how many were published."""
 
     part: str
-    labels: int
+    rows: int
+    unscored: int
     low: int
     high: int
 
     @property
     def agrees(self) -> bool:
-        """Whether the number is a published one."""
-        return self.low <= self.labels <= self.high
+        """Whether the number of rows is a published one."""
+        return self.low <= self.rows <= self.high
 
     def __str__(self) -> str:
         published = str(self.low) if self.low == self.high else f"{self.low} to {self.high}"
-        return f"{self.part}: {self.labels} labels, published {published}"
+        unscored = f", {self.unscored} of them without a score" if self.unscored else ""
+        return f"{self.part}: {self.rows} rows{unscored}, published {published}"
 
 
 def read_published(
@@ -181,12 +183,13 @@ def read_labels(
 
 
 def sizes(published: Published, records: Sequence[Record]) -> list[Size]:
-    """Labels by part; a part of which there is nothing is not there."""
-    counts = Counter(record.part for record in records)
+    """Rows by part; a part of which there is nothing is not there."""
+    rows = Counter(record.part for record in records)
+    unscored = Counter(record.part for record in records if math.isnan(record.mos))
     return [
-        Size(part, counts[part], *published.sizes.get(part, (0, 0)))
-        for part in counts
-        if part in published.sizes
+        Size(part, rows[part], unscored[part], *published.sizes[part])
+        for part in published.sizes
+        if rows[part]
     ]
 
 

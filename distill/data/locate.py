@@ -79,6 +79,8 @@ class Finder:
         if len(found) > 1:
             return "", f"could be {found[0]} or {found[1]} below {self.root}; keep one of them"
         video = found[0]
+        if not os.path.isfile(self.root / video):
+            return "", f"{video} below {self.root} is a link to nothing"
         if best[1] < len(folder):
             if self.named[self._key_of(wanted)] > 1:
                 return "", (

@@ -5,6 +5,7 @@ An adapter is a module of ``distill/datasets`` with ``PUBLISHED``, the facts, an
 everything else.
 """
 
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from distill.errors import ManifestError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,19 @@ def label_files(source: Path, patterns: Sequence[str], title: str) -> list[Path]
             " sub-folders; set data.labels=FOLDER_OR_FILE"
         )
     return list(dict.fromkeys(found.values()))
+
+
+def first_label_file(source: Path, patterns: Sequence[str], title: str) -> Path:
+    """The first of ``label_files``, for sets whose files repeat each other; the others are told.
+
+    Raises:
+        ManifestError: see ``label_files``.
+    """
+    first, *others = label_files(source, patterns, title)
+    if others:
+        names = ", ".join(path.name for path in others)
+        log.info("%s: labels from %s; not read: %s", title, first.name, names)
+    return first
 
 
 def number(path: Path, line: int, text: str, option: str = "mos") -> float:

@@ -229,8 +229,14 @@ def _renamed(
             taken[name] = "".join(parts)
         else:
             taken[name] = cell(source, name)
-    others = {_column(name, known): value for name, value in cells.items()
-              if name not in columns.values()}  # fmt: skip
+    others: dict[str, str] = {}
+    for name, value in cells.items():
+        column = _column(name, known)
+        if name in columns.values() or column in taken:
+            continue
+        if column in others:
+            raise ManifestError(f"{path}, line 1: two columns are named {column!r}; rename one")
+        others[column] = value
     return {**others, **taken}
 
 

@@ -7,7 +7,7 @@ commas), as VSFA's and SimpleVQA's readers take it.
 import re
 from pathlib import Path, PurePosixPath
 
-from distill.data.published import Published, Record, label_files, number
+from distill.data.published import Published, Record, first_label_file, number
 from distill.data.tables import read_label_lines, read_records
 from distill.errors import ManifestError
 
@@ -25,7 +25,7 @@ def read(source: Path) -> list[Record]:
     Raises:
         ManifestError: no label file, or a name that tells no scene.
     """
-    path = label_files(source, _FILES, PUBLISHED.title)[0]
+    path = first_label_file(source, _FILES, PUBLISHED.title)
     if path.suffix.lower() == ".txt":
         rows = [(line, cells[0], cells[-1]) for line, cells in read_label_lines(path)]
     else:

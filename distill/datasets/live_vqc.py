@@ -6,7 +6,7 @@ Source: data.mat of the authors (``video_list``, ``mos``), LIVE_VQC_metadata.csv
 
 from pathlib import Path, PurePosixPath
 
-from distill.data.published import Published, Record, label_files, number
+from distill.data.published import Published, Record, first_label_file, number
 from distill.data.tables import read_label_lines, read_records
 from distill.errors import ManifestError
 
@@ -26,7 +26,7 @@ def read(source: Path) -> list[Record]:
     Raises:
         ManifestError: no label file, or not of this shape.
     """
-    path = label_files(source, _FILES, PUBLISHED.title)[0]
+    path = first_label_file(source, _FILES, PUBLISHED.title)
     kind = path.suffix.lower()
     if kind == ".mat":
         rows = _mat(path)

@@ -6,7 +6,7 @@ were still public).
 
 from pathlib import Path, PurePosixPath
 
-from distill.data.published import Published, Record, label_files, number
+from distill.data.published import Published, Record, first_label_file, number
 from distill.data.tables import read_label_lines, read_records
 
 _H264 = "_crf_10_ss_00_t_20.0"  # Google's h264 copies of its lossless mkv
@@ -27,7 +27,7 @@ def read(source: Path) -> list[Record]:
     Raises:
         ManifestError: no label file, or not of this shape.
     """
-    path = label_files(source, _FILES, PUBLISHED.title)[0]
+    path = first_label_file(source, _FILES, PUBLISHED.title)
     if path.suffix.lower() == ".txt":
         return [
             Record(path, line, f"{clip_id(PurePosixPath(cells[0]).stem)}.mp4",

@@ -48,7 +48,7 @@ def test_counts_are_the_published_ones(shared_dir: Path, name: str) -> None:
     records = read(shared_dir, name)
     published = find_adapter(SETS[name][0]).PUBLISHED
     found = {size.part: size for size in sizes(published, list(records.values()))}
-    assert {part: size.labels for part, size in found.items()} == SETS[name][3]
+    assert {part: size.rows for part, size in found.items()} == SETS[name][3]
     assert all(size.agrees for size in found.values())
 
 
@@ -165,6 +165,8 @@ def test_kvq_versions_of_a_group_have_one_size(shared_dir: Path) -> None:
 
 def test_kvq_test_names_have_no_scores(shared_dir: Path) -> None:
     test = read(shared_dir, "kvq", "test_data.csv")
+    (size,) = sizes(find_adapter("kvq").PUBLISHED, list(test.values()))
+    assert str(size) == "test: 854 rows, 854 of them without a score, published 854"
     assert len(test) == 854 and all(math.isnan(record.mos) for record in test.values())
     assert all("was not released" in record.why for record in test.values())
 

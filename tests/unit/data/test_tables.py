@@ -111,6 +111,14 @@ def test_known_columns_are_still_found_in_any_case(tmp_path: Path) -> None:
     assert (row.mos, row.split) == (3.0, "test")
 
 
+def test_two_columns_that_could_be_the_mos(tmp_path: Path) -> None:
+    path = table(tmp_path, "name,MOS,mos\na.mp4,3,4\n", "a.mp4")
+    with pytest.raises(DistillError, match="two columns are named"):
+        read_manifest(path, columns={"video": "name"})
+    (row,) = read_manifest(path, columns={"video": "name", "mos": "MOS"}).rows
+    assert row.mos == 3.0
+
+
 @pytest.mark.parametrize(
     ("columns", "message"),
     [

@@ -163,6 +163,13 @@ def test_konvid(tmp_path: Path, file: str, text: str) -> None:
     assert {v: r.mos for v, r in read("konvid_1k", tmp_path).items()} == {"12.mp4": 3.5}
 
 
+def test_a_second_label_file_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path, KoNViD_1k_mos__csv="flickr_id,mos\n1,3\n", labels__txt="2.mp4,8,25,4\n")
+    with caplog.at_level("INFO"):
+        assert set(read("konvid_1k", tmp_path)) == {"1.mp4"}
+    assert "labels from KoNViD_1k_mos.csv; not read: labels.txt" in caplog.text
+
+
 def test_live_vqc_mat(tmp_path: Path) -> None:
     names = np.array([["A001.mp4"], ["A012.mp4"]], dtype=object)
     savemat(tmp_path / "data.mat", {"video_list": names, "mos": np.array([[80.232], [47.7826]])})
@@ -267,7 +274,7 @@ def test_missing_videos_are_problems_and_the_size_is_held_against_the_published(
     assert str(manifest.problems[0]) == (
         f"{tmp_path}/train_data.csv, line 3: 'train/0002.mp4': no such video below {tmp_path}"
     )
-    assert "KVQ, train: 8 labels, published 2926" in caplog.text
+    assert "KVQ, train: 8 rows, published 2926" in caplog.text
 
 
 def test_none_of_the_videos(tmp_path: Path) -> None:
@@ -313,6 +320,9 @@ def test_sizes_name_both_numbers() -> None:
     module = find_adapter("lsvq")
     records = [Record(Path("f"), i, str(i), part="test") for i in range(7200)]
     (size,) = sizes(module.PUBLISHED, records)
-    assert size.agrees and str(size) == "test: 7200 labels, published 7182 to 7220"
+    assert (
+        size.agrees
+        and str(size) == "test: 7200 rows, 7200 of them without a score, published 7182 to 7220"
+    )
     (size,) = sizes(module.PUBLISHED, records[:7181])
     assert not size.agrees

@@ -48,7 +48,7 @@ def test_kvq_from_the_command_line_to_decoded_frames(
     assert counts == {"train": 13, "val": 14, "test": 14, "pool": 0}
     assert {row.group for row in manifest.split("train")} == {"train/0001", "train/0008"}
     assert "'train/0005.mp4': no such video" in caplog.text
-    assert "train: 14 labels, published 2926" in caplog.text
+    assert "train: 14 rows, published 2926" in caplog.text
     row = manifest.split("test")[3]
     assert (row.video, row.mos) == ("test_video/0004.mp4", 1.571429)
     assert row.extra == {"name": "test/0004.mp4"}
@@ -153,7 +153,7 @@ def test_the_manifest_that_is_written_is_the_one_that_a_command_reads(
     out = tmp_path / "kvq.parquet"
     assert run(["kvq", "--root", str(root), "--out", str(out)]) == 1  # one missing, sizes differ
     said = capsys.readouterr().out
-    assert "train: 14 labels, published 2926  <- differs" in said
+    assert "train: 14 rows, published 2926  <- differs" in said
     assert "val: 13 videos of 2 contents, mos 1.143 to 3.000" in said
     assert "left out: 1" in said and "'val/0002.mp4': no such video" in said
     direct = load_manifest(data("data=kvq", f"data.root={root}")).rows

@@ -147,6 +147,13 @@ def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
     assert finder.find("train/0001.mp4") == ("KVQ/train/0001.mp4", "")
 
 
+def test_a_link_to_nothing_is_a_reason(tmp_path: Path) -> None:
+    (tmp_path / "x.mp4").symlink_to(tmp_path / "gone.mp4")
+    assert Finder(tmp_path, ["x.mp4"]).find("x.mp4") == (
+        "", f"x.mp4 below {tmp_path} is a link to nothing",
+    )  # fmt: skip
+
+
 _PART = st.sampled_from(["train", "val", "test", "a", "b"])
 _VIDEO = st.builds(
     lambda folders, stem: "/".join([*folders, f"{stem}.mp4"]),
