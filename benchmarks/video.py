@@ -8,16 +8,16 @@ frames of 224), FAST-VQA fragments (4 clips of 32 frames), LIQE patches (8 frame
 networks are left out. Ways, all with the same reader, views, threads (1) and files:
 
 * one pass: ``read_views`` decodes the union of the frames once and fills all four views.
-* per model: decode once for each model, only as far as it needs and converting only its frames.
-* scripts: RQ-VQA's scripts as published. Key frames and native frames are extracted by two
-  programs that write PNG (level 1, OpenCV's default), which the training and the LIQE script read
-  back; the SlowFast and the FAST-VQA script decode the video themselves. So four decodes, and PNG
-  for 16 frames. Kinder to them than they are: they convert and resize every frame of the video and
-  keep it as float32; here they take only the frames they use, by our code.
-* JPEG: decode once for each model and write every frame that it needs as JPEG of quality 95, then
-  fill its view from the files: a pipeline of separate programs with frame folders between them.
-  No published script does this for SlowFast and FAST-VQA; it is what one gets by giving these
-  members frame folders too, and the losses of JPEG come on top.
+* scripts: what RQ-VQA's published scripts do. Two programs extract key frames, resized and native:
+  each decodes and converts the whole video and writes 8 frames as PNG (level 1, OpenCV's default).
+  The SlowFast script decodes, converts and resizes every frame and keeps them as float32. The
+  FAST-VQA script decodes the frames it wants. Training and the LIQE script read the PNGs. Faster
+  than theirs: the resize is ours (theirs is Pillow's), the LIQE patches are cut, not unfolded.
+* JPEG: decode for each model and write every frame it wants as JPEG of quality 95, then fill its
+  view from the files: frame folders for all members, with the losses of JPEG on top. No published
+  script does this for SlowFast and FAST-VQA.
+* per model: neither files nor frames that no view wants: ``read_views`` once for each model. What
+  one pass gains over this is the shared decoding alone.
 
 Each way runs in processes of its own, in rounds one after the other; a process first decodes the
 clip once, so that the file is cached and decord is past its first, checking read. Printed: videos
@@ -35,7 +35,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +46,9 @@ from distill.data.dataset import read_views
 from distill.data.ffmpeg import Ffmpeg
 from distill.data.reader import VideoReader
 from distill.data.readers import make_reader
+from distill.data.sampling import motion_chunks
 from distill.data.views import Fragments, KeyFrames, MotionChunks, NativePatches, View
+from distill.data.views.base import chw, resize
 from distill.errors import ConfigError
 
 FPS, SECONDS = 30, 10
@@ -72,11 +74,17 @@ def per_model(path: Path, reader: VideoReader, folder: Path) -> None:
 
 
 def scripts(path: Path, reader: VideoReader, folder: Path) -> None:
-    """RQ-VQA's scripts: key frames through PNG, motion and fragments from the video."""
+    """As RQ-VQA's scripts: two extractions to PNG, SlowFast on every frame, FAST-VQA."""
+    everything = range(reader.probe(path).num_frames)
     for name in ("swin_b", "liqe"):
-        through_files(path, reader, folder, VIEWS[name], "png")
-    for name in ("slowfast", "fast_vqa"):
-        read_views(path, reader, {name: VIEWS[name]}, 0, False)
+        through_files(path, reader, folder, VIEWS[name], "png", everything)
+    slowfast = VIEWS["slowfast"]
+    frames = torch.zeros((len(everything), *slowfast.shape[2:]))
+    for index, frame in reader.read(path, everything):
+        frames[index] = (resize(chw(frame), *slowfast.shape[3:]) / 255 - 0.45) / 0.225
+    chunks = motion_chunks(*slowfast.shape[:2], len(everything), FPS)
+    frames[torch.from_numpy(chunks)]
+    read_views(path, reader, {"fast_vqa": VIEWS["fast_vqa"]}, 0, False)
 
 
 def jpeg(path: Path, reader: VideoReader, folder: Path) -> None:
@@ -85,11 +93,16 @@ def jpeg(path: Path, reader: VideoReader, folder: Path) -> None:
         through_files(path, reader, folder, view, "jpg")
 
 
-def through_files(path: Path, reader: VideoReader, folder: Path, view: View, kind: str) -> None:
-    """Decode a view's frames into files, then fill it from them."""
+def through_files(
+    path: Path, reader: VideoReader, folder: Path, view: View, kind: str,
+    read: Sequence[int] | None = None,
+) -> None:  # fmt: skip
+    """Decode into files the frames that a view wants, then fill it; ``read`` may name more."""
     collector = view.begin(reader.probe(path), 0, False)
     wanted = np.unique(collector.indices).tolist()
-    for index, frame in reader.read(path, wanted):
+    for index, frame in reader.read(path, read or wanted):
+        if index not in wanted:
+            continue
         image = Image.fromarray(frame)
         if isinstance(view, KeyFrames) and view.short_side:  # RQ-VQA stores these resized
             ratio = view.short_side / min(image.size)
@@ -104,9 +117,9 @@ def through_files(path: Path, reader: VideoReader, folder: Path, view: View, kin
 
 WAYS: dict[str, Callable[[Path, VideoReader, Path], None]] = {
     "one pass": one_pass,
-    "per model": per_model,
     "scripts": scripts,
     "JPEG": jpeg,
+    "per model": per_model,
 }
 
 

@@ -1,6 +1,7 @@
 """Views: their pixels against slow references, and what they may and may not depend on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
+from distill.data.dataset import Example, VideoDataset
+from distill.data.manifest import Row
 from distill.data.reader import VideoInfo
 from distill.data.sampling import spread
 from distill.data.views import (
@@ -234,6 +237,25 @@ def test_any_video_gives_the_promised_shape(
     indices, out = collect(view, info(num_frames, width, height), noise(height, width), seed, train)
     assert out.shape == view.shape and out.dtype == torch.uint8
     assert indices.min() >= 0 and indices.max() < num_frames
+
+
+def test_evaluation_does_not_depend_on_the_file_s_name(tmp_path: Path) -> None:
+    class Reader:
+        name = "fake"
+
+        def probe(self, path: Path) -> VideoInfo:
+            return info()
+
+        def read(self, path: Path, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+            return ((index, noise()(index)) for index in indices)
+
+    views = {str(number): view for number, view in enumerate(VIEWS)}
+    paths = [tmp_path / name for name in ("a.mp4", "ü, b=1.mkv")]
+    for path in paths:
+        path.write_bytes(b"the same video")
+    examples = [Example(Row(path.name, path)) for path in paths]
+    first, second = (VideoDataset(examples, views, Reader(), train=False)[i] for i in (0, 1))
+    assert all(torch.equal(first.views[name], second.views[name]) for name in views)
 
 
 def test_views_do_not_write_into_the_frame_or_keep_it() -> None:

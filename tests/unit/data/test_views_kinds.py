@@ -1,5 +1,6 @@
 """Each kind of view: which pixels it shows, where it pads, and how it is named in options."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
@@ -27,6 +28,7 @@ from distill.data.views.texture_patches import laplacian_variance
 from distill.errors import ConfigError
 
 MakeFrame = Callable[[int], np.ndarray]
+CLIPS = Fragments(3, 16, num_clips=2, clip_len=4, frame_interval=2, aligned=2)
 
 
 def collect(
@@ -243,6 +245,28 @@ def test_laplacian_variance_of_one_dot_by_hand() -> None:
     frame = np.full((5, 5, 3), 10, dtype=np.uint8)
     frame[2, 2] = 11
     assert laplacian_variance(frame, np.array([[0, 0]]), 5).tolist() == [0.8]
+
+
+@pytest.mark.parametrize(
+    ("view", "train", "indices", "digest"),
+    [
+        (KeyFrames(5, 64, None, 3), False, [20, 60, 100, 140, 180], "c96706717871077e"),
+        (KeyFrames(5, 64, None, 3), True, [52, 103, 149], "55c3c20a73002ba7"),
+        (CLIPS, False, [5, 7, 9, 11, 172, 174, 176, 178], "c7ee246750cc1736"),
+        (Fragments(4, 16, 3, 1, train_clips=2), False, [33, 100, 166], "90eaa96430b91750"),
+        (Fragments(4, 16, 3, 1, train_clips=2), True, [78, 155], "a1f2f467a88c6d68"),
+    ],
+    ids=str,
+)
+def test_views_of_existing_bundles_stay_bit_for_bit(
+    view: View, train: bool, indices: list[int], digest: str
+) -> None:
+    # Digests of what the code of bundle format 1 made. Not of resized frames, which may differ
+    # between processors.
+    found, out = collect(view, noise(90, 160), 200, seed=77, train=train)
+    assert found.tolist() == indices
+    pixels = out.contiguous().numpy().tobytes()
+    assert hashlib.blake2b(pixels, digest_size=8).hexdigest() == digest
 
 
 def test_every_kind_can_be_made_from_its_own_options() -> None:
