@@ -37,6 +37,7 @@ def still_frames(
     padding: str = "repeat",
     rng: np.random.Generator | None = None,
     drawn: int | None = None,
+    seconds: int = 1,
 ) -> np.ndarray:
     """Single frames: spread over the video, or one of each second from its start on.
 
@@ -52,21 +53,25 @@ def still_frames(
         rng: draws the frames from the stretch that evaluation looks at, one from each of as many
             equal parts; None takes the deterministic ones.
         drawn: frames wanted where rng draws them; None is num_frames.
+        seconds: one frame of this many seconds, in place of each second.
 
     Returns:
         (num_frames or drawn,) indices in [0, total), non-decreasing, or PAD.
 
     Source: RQ-VQA, extract_frame_NTIREVideo_384p.py: i % fps == 0, the last frame repeated up to
-        8; MinimalisticVQA and E-VQA (test_videos.py): i % fps == fps // 2.
-    Differs: without a frame rate they take the first frames of the video.
+        8; MinimalisticVQA and E-VQA (test_videos.py): i % fps == fps // 2,
+        of which E-VQA keeps every second one (``seconds=2``).
+    Differs: without a frame rate they take the first frames of the video. E-VQA repeats the last
+        frame before it leaves out every second one.
     """
     wanted = num_frames if rng is None else drawn or num_frames
     rate = 0 if sampling == "spread" else round(fps)
     if rate < 1:
-        return _padded(spread(min(wanted, total) if padding == "zero" else wanted, total, rng),
-                       wanted, padding)  # fmt: skip
-    stretch = min(total, num_frames * rate)
-    frames = np.arange(rate // 2 if sampling == "second_middle" else 0, stretch, rate)
+        frames = spread(min(wanted, total) if padding == "zero" else wanted, total, rng)
+        return _padded(frames, wanted, padding)
+    step = rate * seconds
+    stretch = min(total, num_frames * step)
+    frames = np.arange(rate // 2 if sampling == "second_middle" else 0, stretch, step)
     if len(frames) == 0:
         frames = np.array([total // 2])
     if rng is not None:

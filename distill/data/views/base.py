@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from distill.data.reader import VideoInfo
-from distill.data.sampling import PAD
+from distill.data.sampling import PAD, PADDING, SAMPLING, still_frames
 
 
 class Collector(Protocol):
@@ -120,6 +120,24 @@ def check_positive(view: Any, *names: str) -> None:
             continue
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ValueError(f"{type(view).__name__}.{name} must be an integer >= 1, got {value!r}")
+
+
+def still_slots(view: Any, info: VideoInfo, rng: np.random.Generator | None) -> np.ndarray:
+    """The frames of a view of single frames; see :func:`~distill.data.sampling.still_frames`."""
+    return still_frames(
+        view.num_frames, info.num_frames, info.fps, view.sampling, view.padding,
+        rng, view.train_frames, view.seconds,
+    )  # fmt: skip
+
+
+def check_stills(view: Any) -> None:
+    """Refuse nonsense in what says which single frames a view takes."""
+    check_choice(view, "sampling", SAMPLING)
+    check_positive(view, "seconds")
+    if hasattr(view, "padding"):
+        check_choice(view, "padding", PADDING)
+    if view.seconds > 1 and view.sampling == "spread":
+        raise ValueError(f"seconds {view.seconds} needs sampling second_start or second_middle")
 
 
 def check_choice(view: Any, name: str, choices: Collection[str]) -> None:

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from distill.data.reader import VideoInfo
-from distill.data.sampling import SAMPLING, fragment_clips, fragment_offsets, still_frames
+from distill.data.sampling import fragment_clips, fragment_offsets, still_frames
 from distill.data.views.base import (
     Collector,
     FrameCollector,
-    check_choice,
     check_positive,
+    check_stills,
     generators,
     resize_short,
 )
@@ -35,7 +35,7 @@ class Fragments:
         t_frag: temporal fragments of a clip: each clip is this many runs of ``clip_len / t_frag``
             frames from as many equal parts of the whole video. None: one run per clip, from its
             own part of the video. Must divide ``clip_len``.
-        sampling: which single frames, with ``clip_len`` 1; see
+        sampling, seconds: which single frames, with ``clip_len`` 1; see
             :class:`~distill.data.views.KeyFrames`.
 
     Positions are random in training and in evaluation alike, there seeded by the video's content.
@@ -46,7 +46,7 @@ class Fragments:
     | FAST-VQA-B | the defaults; ``train_clips=1`` |
     | FAST-VQA-M | ``grid=4, clip_len=16, aligned=8``; ``train_clips=1`` |
     | FasterVQA | ``num_clips=1, t_frag=8, aligned=8`` |
-    | E-VQA's stills | ``grid=12, clip_len=1`` |
+    | E-VQA's stills | ``grid=12, clip_len=1, sampling="second_middle", seconds=2`` |
 
     Source: FAST-VQA (Wu et al., ECCV 2022), fusion_datasets.py: ``get_spatial_fragments``,
         ``FragmentSampleFrames``, and options/fast; 12x12 stills with one draw for all frames are
@@ -66,11 +66,12 @@ class Fragments:
     train_clips: int | None = None
     t_frag: int | None = None
     sampling: str = "spread"
+    seconds: int = 1
 
     def __post_init__(self) -> None:
         check_positive(self, "grid", "patch", "num_clips", "clip_len", "frame_interval")
         check_positive(self, "train_clips", "aligned", "t_frag")
-        check_choice(self, "sampling", SAMPLING)
+        check_stills(self)
         for name in ("aligned", "t_frag"):
             value = getattr(self, name)
             if value is not None and self.clip_len % value:
@@ -103,7 +104,7 @@ class _FragmentsCollector(FrameCollector):
             # Stills: the middle of each part, so that evaluation shares its frames with KeyFrames.
             indices = still_frames(
                 view.num_clips, info.num_frames, info.fps, view.sampling,
-                rng=time if train else None, drawn=view.train_clips,
+                rng=time if train else None, drawn=view.train_clips, seconds=view.seconds,
             )  # fmt: skip
         else:
             indices = fragment_clips(

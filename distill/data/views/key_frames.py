@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from distill.data.reader import VideoInfo
-from distill.data.sampling import PADDING, SAMPLING, still_frames
 from distill.data.views.base import (
     Collector,
     FrameCollector,
-    check_choice,
     check_positive,
+    check_stills,
     generators,
     resize_short,
+    still_slots,
 )
 
 
@@ -28,6 +28,7 @@ class KeyFrames:
         train_frames: frames in training, where each step may draw others; None is ``num_frames``.
         sampling: ``spread`` over the video, ``second_start`` or ``second_middle``, one frame of
             each second; see :func:`~distill.data.sampling.still_frames`.
+        seconds: one frame of this many seconds, in place of each second.
         padding: where the video has fewer such frames than T: ``repeat`` or ``zero``, black frames
             at the end.
 
@@ -36,7 +37,8 @@ class KeyFrames:
 
     Source: 10 frames of 224 are SharpMind's as far as public (NTIRE 2025, arXiv 2504.13131);
         resize then crop is RQ-VQA's, with ``second_start`` (extract_frame_NTIREVideo_384p.py);
-        ``second_middle`` is MinimalisticVQA's and E-VQA's (test_videos.py).
+        ``second_middle`` is MinimalisticVQA's and E-VQA's (test_videos.py), there with
+        ``seconds=2``.
     Differs: RQ-VQA draws the crop anew for each frame; one position keeps frames comparable. The
         long side is rounded where torchvision and RQ-VQA truncate: 1920x1080 becomes 683x384, not
         682x384.
@@ -47,12 +49,12 @@ class KeyFrames:
     short_side: int | None = None
     train_frames: int | None = None
     sampling: str = "spread"
+    seconds: int = 1
     padding: str = "repeat"
 
     def __post_init__(self) -> None:
         check_positive(self, "num_frames", "size", "short_side", "train_frames")
-        check_choice(self, "sampling", SAMPLING)
-        check_choice(self, "padding", PADDING)
+        check_stills(self)
         if self.short_side is not None and self.short_side < self.size:
             raise ValueError(f"short_side {self.short_side} is smaller than size {self.size}")
 
@@ -69,10 +71,7 @@ class KeyFrames:
 class _KeyFramesCollector(FrameCollector):
     def __init__(self, view: KeyFrames, info: VideoInfo, seed: int, train: bool) -> None:
         time, space = generators(seed)
-        slots = still_frames(
-            view.num_frames, info.num_frames, info.fps, view.sampling, view.padding,
-            time if train else None, view.train_frames,
-        )  # fmt: skip
+        slots = still_slots(view, info, time if train else None)
         super().__init__(slots, view.shape[1:])
         self._view = view
         # Fractions, not pixels: some files change size in mid-stream.

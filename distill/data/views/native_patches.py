@@ -6,14 +6,15 @@ import numpy as np
 from torch import Tensor
 
 from distill.data.reader import VideoInfo
-from distill.data.sampling import PADDING, SAMPLING, every_nth, patch_corners, still_frames
+from distill.data.sampling import every_nth, patch_corners
 from distill.data.views.base import (
     Collector,
     FrameCollector,
-    check_choice,
     check_positive,
+    check_stills,
     generators,
     resize_short,
+    still_slots,
 )
 
 _WIDE = 1024  # pixels; LIQE's data sets take a wider stride from this side on
@@ -31,7 +32,7 @@ class NativePatches:
         short_side: None cuts native frames with ``stride``, as the class ``LIQE`` does. A number
             resizes frames of which both sides are at least this long to this short side, and takes
             1.5 times the stride where a side is then 1024 or more: LIQE's data sets, with 768.
-        sampling, padding: which frames; see :class:`~distill.data.views.KeyFrames`.
+        sampling, seconds, padding: which frames; see :class:`~distill.data.views.KeyFrames`.
         train_frames: frames in training; None is ``num_frames``.
         train_patches: patches in training; None is ``num_patches``.
 
@@ -52,6 +53,7 @@ class NativePatches:
     stride: int = 32
     short_side: int | None = None
     sampling: str = "spread"
+    seconds: int = 1
     padding: str = "repeat"
     train_frames: int | None = None
     train_patches: int | None = None
@@ -59,8 +61,7 @@ class NativePatches:
     def __post_init__(self) -> None:
         check_positive(self, "num_frames", "num_patches", "patch", "stride", "short_side")
         check_positive(self, "train_frames", "train_patches")
-        check_choice(self, "sampling", SAMPLING)
-        check_choice(self, "padding", PADDING)
+        check_stills(self)
         if self.short_side is not None and self.short_side < self.patch:
             raise ValueError(f"short_side {self.short_side} is smaller than patch {self.patch}")
 
@@ -77,10 +78,7 @@ class NativePatches:
 class _NativePatchesCollector(FrameCollector):
     def __init__(self, view: NativePatches, info: VideoInfo, seed: int, train: bool) -> None:
         time, space = generators(seed)
-        slots = still_frames(
-            view.num_frames, info.num_frames, info.fps, view.sampling, view.padding,
-            time if train else None, view.train_frames,
-        )  # fmt: skip
+        slots = still_slots(view, info, time if train else None)
         patches = view.train_patches or view.num_patches if train else view.num_patches
         super().__init__(slots, (patches, *view.shape[2:]))
         self._view, self._patches = view, patches

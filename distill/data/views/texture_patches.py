@@ -7,14 +7,15 @@ from PIL import Image
 from torch import Tensor
 
 from distill.data.reader import VideoInfo
-from distill.data.sampling import PADDING, SAMPLING, most_textured, patch_corners, still_frames
+from distill.data.sampling import most_textured, patch_corners
 from distill.data.views.base import (
     Collector,
     FrameCollector,
-    check_choice,
     check_positive,
+    check_stills,
     generators,
     resize_short,
+    still_slots,
 )
 
 
@@ -28,7 +29,7 @@ class TexturePatches:
         patch: side of a patch in pixels.
         threshold: a patch has texture where the variance of its Laplacian is above this, in
             squared levels of luma; 0 or more.
-        sampling, padding: which frames; see :class:`~distill.data.views.KeyFrames`.
+        sampling, seconds, padding: which frames; see :class:`~distill.data.views.KeyFrames`.
         train_frames: frames in training; None is ``num_frames``.
         train_patches: patches in training; None is ``num_patches``.
 
@@ -49,14 +50,14 @@ class TexturePatches:
     patch: int = 224
     threshold: float = 100.0
     sampling: str = "spread"
+    seconds: int = 1
     padding: str = "repeat"
     train_frames: int | None = None
     train_patches: int | None = None
 
     def __post_init__(self) -> None:
         check_positive(self, "num_frames", "num_patches", "patch", "train_frames", "train_patches")
-        check_choice(self, "sampling", SAMPLING)
-        check_choice(self, "padding", PADDING)
+        check_stills(self)
         number = isinstance(self.threshold, int | float) and not isinstance(self.threshold, bool)
         if not number or not self.threshold >= 0:
             raise ValueError(f"TexturePatches.threshold must be >= 0, got {self.threshold!r}")
@@ -100,10 +101,7 @@ def laplacian_variance(frame: np.ndarray, corners: np.ndarray, patch: int) -> np
 class _TexturePatchesCollector(FrameCollector):
     def __init__(self, view: TexturePatches, info: VideoInfo, seed: int, train: bool) -> None:
         time, space = generators(seed)
-        slots = still_frames(
-            view.num_frames, info.num_frames, info.fps, view.sampling, view.padding,
-            time if train else None, view.train_frames,
-        )  # fmt: skip
+        slots = still_slots(view, info, time if train else None)
         patches = view.train_patches or view.num_patches if train else view.num_patches
         super().__init__(slots, (patches, *view.shape[2:]))
         self._view, self._patches = view, patches

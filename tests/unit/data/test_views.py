@@ -290,6 +290,7 @@ def test_a_missing_frame_is_named() -> None:
         (lambda: Fragments(sampling="second_start"), "but clip_len is 32"),
         (lambda: KeyFrames(short_side="a"), "KeyFrames.short_side must be an integer"),  # type: ignore[arg-type]
         (lambda: KeyFrames(sampling="seconds"), "KeyFrames.sampling must be one of spread, sec"),
+        (lambda: KeyFrames(seconds=2), "seconds 2 needs sampling second_start or second_middle"),
         (lambda: KeyFrames(padding="zeros"), "padding must be one of repeat, zero, got 'zeros'"),
         (lambda: MotionChunks(num_chunks=0), "MotionChunks.num_chunks must be an integer >= 1"),
         (lambda: NativePatches(stride=0), "NativePatches.stride must be"),

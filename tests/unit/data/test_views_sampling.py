@@ -58,6 +58,13 @@ def test_still_frames_by_hand(
     assert found.tolist() == expected
 
 
+def test_e_vqa_s_frames_by_hand() -> None:
+    # Of 15, 45, 75, ... every second one; 7 s at 30 have 15 + 60 * 3 = 195, 6 s have not.
+    for total, last in [(240, 195), (210, 195), (180, 135)]:
+        found = still_frames(4, total, 30.0, "second_middle", seconds=2)
+        assert found.tolist() == [15, 75, 135, last]
+
+
 @given(st.integers(1, 40), LENGTHS, RATES, st.sampled_from(["second_start", "second_middle"]))
 def test_frames_per_second_are_those_of_a_plain_loop(
     num_frames: int, total: int, fps: float, sampling: str
@@ -197,6 +204,21 @@ def test_temporal_fragments_by_hand() -> None:
     clips = fragment_clips(3, 8, 1, 400, np.random.default_rng(0), t_frag=2)
     assert clips.shape == (3, 8) and len({tuple(c) for c in clips.tolist()}) == 3
     assert ((clips[:, :4] < 200) & (clips[:, 4:] >= 200)).all()
+
+
+@given(st.integers(1, 4), st.sampled_from([1, 2, 4, 8]), st.integers(1, 4), LENGTHS)
+def test_temporal_fragments_equal_a_plain_loop(
+    num_clips: int, t_frag: int, interval: int, total: int
+) -> None:
+    part = total // t_frag
+    late = max(0, part - 8 // t_frag * interval - 1)  # the last start that can be drawn
+    clip = [
+        (k * part + late + step * interval) % total
+        for k in range(t_frag)
+        for step in range(8 // t_frag)
+    ]
+    found = fragment_clips(num_clips, 8, interval, total, Last(), t_frag)  # type: ignore[arg-type]
+    assert found.tolist() == [clip] * num_clips
 
 
 def test_patch_corners_by_hand() -> None:
