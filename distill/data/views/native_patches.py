@@ -7,15 +7,8 @@ from torch import Tensor
 
 from distill.data.reader import VideoInfo
 from distill.data.sampling import every_nth, patch_corners
-from distill.data.views.base import (
-    Collector,
-    FrameCollector,
-    check_positive,
-    check_stills,
-    generators,
-    resize_short,
-    still_slots,
-)
+from distill.data.views.base import Collector, check_positive, check_stills, resize_short
+from distill.data.views.patches import PatchCollector
 
 _WIDE = 1024  # pixels; LIQE's data sets take a wider stride from this side on
 
@@ -75,30 +68,23 @@ class NativePatches:
         return _NativePatchesCollector(self, info, seed, train)
 
 
-class _NativePatchesCollector(FrameCollector):
+class _NativePatchesCollector(PatchCollector):
     def __init__(self, view: NativePatches, info: VideoInfo, seed: int, train: bool) -> None:
-        time, space = generators(seed)
-        slots = still_slots(view, info, time if train else None)
-        patches = view.train_patches or view.num_patches if train else view.num_patches
-        super().__init__(slots, (patches, *view.shape[2:]))
-        self._view, self._patches = view, patches
-        # Fractions, not numbers: some files change size in mid-stream.
-        self._drawn = space.random((len(slots), patches)) if train else None
-        self._flip = train and space.random() < 0.5
+        super().__init__(view, info, seed, train)
+        self._view = view
 
-    def _fill(self, slots: list[int], image: Tensor) -> None:
-        view = self._view
-        stride, short = view.stride, min(image.shape[-2:])
-        if view.short_side is not None:
-            image = resize_short(image, view.short_side) if short >= view.short_side else image
-            stride += stride // 2 if max(image.shape[-2:]) >= _WIDE else 0
-        image = resize_short(image, max(min(image.shape[-2:]), view.patch))
-        corners = patch_corners(image.shape[-2], image.shape[-1], view.patch, stride)
-        for slot in slots:
-            if self._drawn is None:
-                numbers = every_nth(len(corners), self._patches)
-            else:
-                numbers = np.floor(self._drawn[slot] * len(corners)).astype(np.int64)
-            for place, (top, left) in enumerate(corners[numbers].tolist()):
-                cut = image[:, top : top + view.patch, left : left + view.patch]
-                self._out[slot, place] = cut.flip(-1) if self._flip else cut
+    def _sized(self, image: Tensor) -> Tensor:
+        short_side = self._view.short_side
+        if short_side is not None and min(image.shape[-2:]) >= short_side:
+            image = resize_short(image, short_side)
+        return super()._sized(image)
+
+    def _corners(self, image: Tensor, rng: np.random.Generator | None) -> np.ndarray:
+        height, width = image.shape[-2:]
+        stride = self._view.stride
+        if self._view.short_side is not None and max(height, width) >= _WIDE:
+            stride += stride // 2
+        corners = patch_corners(height, width, self._side, stride)
+        if rng is not None:
+            return corners[rng.integers(0, len(corners), self._patches)]
+        return corners[every_nth(len(corners), self._patches)]

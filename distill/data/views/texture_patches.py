@@ -8,15 +8,8 @@ from torch import Tensor
 
 from distill.data.reader import VideoInfo
 from distill.data.sampling import most_textured, patch_corners
-from distill.data.views.base import (
-    Collector,
-    FrameCollector,
-    check_positive,
-    check_stills,
-    generators,
-    resize_short,
-    still_slots,
-)
+from distill.data.views.base import Collector, check_positive, check_stills
+from distill.data.views.patches import PatchCollector
 
 
 @dataclass(frozen=True)
@@ -98,28 +91,15 @@ def laplacian_variance(frame: np.ndarray, corners: np.ndarray, patch: int) -> np
     return out
 
 
-class _TexturePatchesCollector(FrameCollector):
+class _TexturePatchesCollector(PatchCollector):
     def __init__(self, view: TexturePatches, info: VideoInfo, seed: int, train: bool) -> None:
-        time, space = generators(seed)
-        slots = still_slots(view, info, time if train else None)
-        patches = view.train_patches or view.num_patches if train else view.num_patches
-        super().__init__(slots, (patches, *view.shape[2:]))
-        self._view, self._patches = view, patches
-        self._seed = int(space.integers(2**63)) if train else None
-        self._flip = train and space.random() < 0.5
+        super().__init__(view, info, seed, train)
+        self._threshold = view.threshold
 
-    def _fill(self, slots: list[int], image: Tensor) -> None:
-        view = self._view
-        image = resize_short(image, max(min(image.shape[-2:]), view.patch))
+    def _corners(self, image: Tensor, rng: np.random.Generator | None) -> np.ndarray:
         height, width = image.shape[-2:]
-        corners = patch_corners(height, width, view.patch, view.patch)
-        corners += np.array([height % view.patch, width % view.patch]) // 2
+        corners = patch_corners(height, width, self._side, self._side)
+        corners += np.array([height % self._side, width % self._side]) // 2
         frame = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
-        variance = laplacian_variance(frame, corners, view.patch)
-        for slot in slots:
-            # A generator for each slot, so that the order of frames does not matter.
-            rng = None if self._seed is None else np.random.default_rng([self._seed, slot])
-            numbers = most_textured(variance, self._patches, view.threshold, rng)
-            for place, (top, left) in enumerate(corners[numbers].tolist()):
-                cut = image[:, top : top + view.patch, left : left + view.patch]
-                self._out[slot, place] = cut.flip(-1) if self._flip else cut
+        variance = laplacian_variance(frame, corners, self._side)
+        return corners[most_textured(variance, self._patches, self._threshold, rng)]
