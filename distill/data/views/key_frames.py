@@ -84,4 +84,5 @@ class _KeyFramesCollector(FrameCollector):
         top = int(round((image.shape[-2] - size) * self._at[0]))
         left = int(round((image.shape[-1] - size) * self._at[1]))
         cut = image[:, top : top + size, left : left + size]
-        self._out[slots] = cut.flip(-1) if self._flip else cut
+        for slot in slots:
+            self._out[slot] = cut.flip(-1) if self._flip else cut

@@ -71,7 +71,8 @@ class _MotionChunksCollector(FrameCollector):
 
     def _fill(self, slots: list[int], image: Tensor) -> None:
         small = resize(image, self._view.size, self._view.size)
-        self._out[slots] = small.flip(-1) if self._flip else small
+        for slot in slots:
+            self._out[slot] = small.flip(-1) if self._flip else small
 
     def result(self) -> Tensor:
         return super().result().unflatten(0, (-1, self._view.chunk_len))

@@ -48,4 +48,5 @@ class PatchCollector(FrameCollector):
     def _cut(self, slots: list[int], image: Tensor, corners: np.ndarray) -> None:
         for place, (top, left) in enumerate(corners.tolist()):
             cut = image[:, top : top + self._side, left : left + self._side]
-            self._out[slots, place] = cut.flip(-1) if self._flip else cut
+            for slot in slots:
+                self._out[slot, place] = cut.flip(-1) if self._flip else cut
