@@ -35,7 +35,8 @@ class TexturePatches:
 
     Source: the idea is a challenge team's (ZQE, NTIRE 2024 and 2025): patches with low variance of
         the Laplacian are dropped. What is public names no more than that.
-    Differs: grid, kernel, threshold, choice and fill are ours.
+    Differs: grid, kernel, threshold, choice and fill are ours. 100 leaves out a quarter: 74% of the
+        patches of 40 real clips (first frames, most of them 568x320) are above it.
     """
 
     num_frames: int = 8
