@@ -20,6 +20,7 @@ class VideoInfo:
         codec: FFmpeg's codec name, e.g. ``h264``.
         duration: seconds; 0.0 where the file does not say.
         pix_fmt: FFmpeg's pixel format name, e.g. ``yuv420p``.
+        transfer: FFmpeg's name of the transfer characteristics, e.g. ``bt709``; empty if untagged.
     """
 
     num_frames: int
@@ -30,6 +31,12 @@ class VideoInfo:
     codec: str = ""
     duration: float = 0.0
     pix_fmt: str = ""
+    transfer: str = ""
+
+    @property
+    def hdr(self) -> bool:
+        """Whether the transfer is PQ (``smpte2084``) or HLG (``arib-std-b67``)."""
+        return self.transfer in ("smpte2084", "arib-std-b67")
 
 
 class VideoReader(Protocol):
@@ -48,7 +55,9 @@ class VideoReader(Protocol):
     def read(self, path: Path, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
         """Yield ``(index, frame)`` for sorted unique indices, one decoded frame at a time.
 
-        Frames are (H, W, 3) uint8 RGB, rotated upright, full range, each a fresh array.
+            Frames are (H, W, 3) uint8 RGB, rotated upright, full range, each a fresh array. Where a
+        video changes its size in mid-stream, so do they: only the first ones need have the size
+        that probe tells.
 
         Raises:
             VideoError: decoding failed, or a frame that was asked for does not exist.

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from distill.data.reader import VideoInfo
+from distill.data.readers.rgb import is_turn
 
 # Both readers gave the same pixels for these, measured in tests/reference.
 _SEEKABLE_CODECS = {"h264", "hevc", "vp9", "av1", "mpeg4", "gif"}
@@ -57,22 +58,17 @@ def why_unsafe(
         return "time stamps missing or repeated"
     if not keys or keys[0] != 0:
         return "does not start with a key frame"
-    # A key frame whose place in decode order is not its place in display order is an open GOP.
-    rank = np.argsort(np.argsort(np.array(pts, dtype=np.int64)))
-    if any(rank[key] != key for key in keys):
+    # In a closed GOP no picture that is decoded from its key frame on is shown before it, and none
+    # that is decoded before it is shown after it.
+    stamps = np.array(pts, dtype=np.int64)
+    latest = np.maximum.accumulate(stamps)
+    earliest = np.minimum.accumulate(stamps[::-1])[::-1]
+    if any(earliest[key] != stamps[key] or (key and latest[key - 1] > stamps[key]) for key in keys):
         return "open GOP"
     # Periodic intra refresh marks pictures as key that rebuild the image only over many frames.
     if not all_idr:
         return "key frames that are no IDR pictures"
     return ""
-
-
-def is_turn(matrix: tuple[int, ...] | None, rotation: int) -> bool:
-    """Whether the matrix is exactly a rotation by ``rotation`` degrees clockwise."""
-    if matrix is None:
-        return rotation == 0
-    cos, sin = {0: (1, 0), 90: (0, 1), 180: (-1, 0), 270: (0, -1)}[rotation]
-    return matrix[:2] == (cos << 16, sin << 16) and matrix[3:5] == (-sin << 16, cos << 16)
 
 
 def is_idr(context: Any, packet: Any) -> bool:

@@ -6,18 +6,34 @@ upright, and whether a seek in this file can be trusted.
 
 import os
 import stat
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal
 
 import av
 import numpy as np
-from av.sidedata.sidedata import Type
 
 from distill.data.reader import VideoInfo
-from distill.data.readers.guard import is_idr, is_turn, why_unsafe
+from distill.data.readers.guard import is_idr, why_unsafe
+from distill.data.readers.rgb import clockwise, display_matrix, is_turn
 from distill.errors import VideoError
+
+# The largest picture of level 6.2, the highest of H.264 and AV1 and of HEVC's first editions:
+# 8192 x 4352. A header that promises more is a fault or an attack: 30000 x 30000 would be 2.7 GB
+# a frame. Source: ITU-T H.264 table A-1 (MaxFS), H.265 table A.8 (MaxLumaPs), AV1 annex A.3.
+MAX_PIXELS = 35_651_584
+
+# FFmpeg's names of the transfer characteristics, by number. Source: ITU-T H.273 table 3 and
+# av_color_transfer_name; what is missing is unspecified or reserved.
+_TRANSFERS = {
+    1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "linear",
+    9: "log100", 10: "log316", 11: "iec61966-2-4", 12: "bt1361e", 13: "iec61966-2-1",
+    14: "bt2020-10", 15: "bt2020-12", 16: "smpte2084", 17: "smpte428", 18: "arib-std-b67",
+}  # fmt: skip
+# 16 bytes for each, in the cache, of each file: an hour with a key frame every 12 frames has 9000.
+_MAX_SEEK_POINTS = 2048
 
 # PyAV 19 has no such argument: it takes any tag.
 _ANY_TAGS: Any = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
@@ -28,34 +44,74 @@ _PLAYLISTS = {"concat", "hls", "dash", "imf"}
 class Facts:
     """Facts about one version of one file.
 
+    A **GOP** here is what lies between two places where a decoder may begin. A file in which a
+    seek is unsafe has one GOP, from frame 0 to its end.
+
     Attributes:
         info: metadata as the protocol defines it.
         stream: index of the video stream in the container.
         missing: frames that the file's index promises but its end cuts off.
-        key_frames: display indices of key frames; empty where a seek is unsafe.
-        unsafe: why a seek may land on the wrong frame; empty where it may not. A reader may
-            still find a reason.
-        intact_to: last frame that a sequential decode of this process found undamaged, or -1.
-            Only grows; where two threads race, the loser's file is read sequentially once more.
+        unsafe: why a seek may land on the wrong frame; empty where it may not.
+        starts: (G,) int64, display index of each GOP's first frame.
+        stamps: (G,) int64, its time stamp in the stream's time base; meaningless where unsafe.
+        proven: (G,) int32, how many frames of each GOP, from its first on, PyAV has decoded
+            undamaged in this process. Only grows; where two threads race, one proof is lost and
+            made again.
+        refused: reader -> why it is not asked for this file again.
+        seek_misses: the container's seek went past a key frame, so packets are passed over instead.
     """
 
     info: VideoInfo
     stream: int
     missing: int
-    key_frames: tuple[int, ...]
     unsafe: str
-    intact_to: int = -1
+    starts: np.ndarray
+    stamps: np.ndarray
+    proven: np.ndarray
+    refused: dict[str, str] = field(default_factory=dict)
+    seek_misses: bool = False
+
+    @property
+    def stored_size(self) -> tuple[int, int]:
+        """Width and height before rotation."""
+        size = self.info.width, self.info.height
+        return size[::-1] if self.info.rotation in (90, 270) else size
+
+    def gop(self, index: int) -> int:
+        """The GOP that a frame lies in."""
+        return int(np.searchsorted(self.starts, index, side="right")) - 1
+
+    def last(self, gop: int) -> int:
+        """The last frame of a GOP."""
+        ends = gop + 1 == len(self.starts)
+        return (self.info.num_frames if ends else int(self.starts[gop + 1])) - 1
+
+    def prove(self, gop: int, index: int) -> None:
+        """Note that a GOP is undamaged up to a frame."""
+        self.proven[gop] = max(self.proven[gop], index - self.starts[gop] + 1)
+
+    def are_proven(self, indices: Sequence[int]) -> bool:
+        """Whether each frame's GOP was found undamaged up to it."""
+        gops = np.searchsorted(self.starts, indices, side="right") - 1
+        return bool((np.asarray(indices) < self.starts[gops] + self.proven[gops]).all())
 
 
-def facts(path: Path, reader: str) -> Facts:
+def seek_points(keys: Sequence[Any] | np.ndarray) -> np.ndarray:
+    """Every n-th of the key frames, so that at most 2048 are kept for a file."""
+    return np.asarray(keys, dtype=np.int64)[:: -(-len(keys) // _MAX_SEEK_POINTS) or 1]
+
+
+def facts(path: Path, reader: str, hdr: Literal["keep", "refuse"] = "keep") -> Facts:
     """Facts of a file, from the cache where path, size and time of change are the same.
 
     Args:
         path: the file.
         reader: who asks, for the error's text.
+        hdr: what to do with a video whose transfer is PQ or HLG.
 
     Raises:
-        VideoError: the file is missing, empty, has no video stream, or is no video.
+        VideoError: the file is missing, empty, has no video stream, or is no video; or it is HDR
+            and that is refused.
     """
     try:
         status = os.stat(path)
@@ -67,11 +123,19 @@ def facts(path: Path, reader: str) -> Facts:
     if status.st_size == 0:
         raise VideoError(path, reader, "the file is empty")
     try:
-        return _scan(os.path.abspath(path), status.st_size, status.st_mtime_ns)
+        known = _scan(os.path.abspath(path), status.st_size, status.st_mtime_ns)
     except _NoVideo as error:
         raise VideoError(path, reader, str(error)) from error
     except Exception as error:  # what a strange header makes native code throw has no one base
         raise VideoError(path, reader, describe(error)) from error
+    if hdr == "refuse" and known.info.hdr:
+        raise VideoError(
+            path,
+            reader,
+            f"HDR video (transfer {known.info.transfer}) and hdr=refuse: convert it to SDR, or "
+            "take its frames without tone mapping by hdr=keep",
+        )
+    return known
 
 
 def describe(error: Exception) -> str:
@@ -90,26 +154,6 @@ def open_container(path: str | Path) -> Any:
     return av.open(url, container_options=only_files, **_ANY_TAGS)
 
 
-def display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
-    """The 3x3 display matrix of a decoded frame in 16.16 fixed point, row by row."""
-    items = cast(Any, frame.side_data)  # its stub is that of a dict
-    for position in range(len(items)):  # iteration yields other things from PyAV 19 on
-        if items[position].type == Type.DISPLAYMATRIX:
-            return tuple(np.frombuffer(bytes(items[position])[:36], dtype=np.int32).tolist())
-    return None
-
-
-def clockwise(matrix: tuple[int, ...] | None) -> float:
-    """Degrees clockwise, in [0, 360), that turn a stored frame upright."""
-    if matrix is None:
-        return 0.0
-    scale = np.hypot(matrix[0], matrix[3]), np.hypot(matrix[1], matrix[4])
-    if not all(scale):
-        return 0.0
-    degrees = np.degrees(np.arctan2(matrix[1] / scale[1], matrix[0] / scale[0]))
-    return float(np.round(degrees)) % 360
-
-
 class _NoVideo(Exception):
     """Internal: the text of a VideoError that the cached function cannot word itself."""
 
@@ -124,8 +168,12 @@ def _scan(path: str, size: int, mtime_ns: int) -> Facts:
         real = [s for s in videos if not s.disposition & av.stream.Disposition.attached_pic]
         if not real:
             raise _NoVideo("only a cover picture" if videos else "no video stream")
-        # FFmpeg's own choice where there are several: the largest picture.
-        stream = max(real, key=lambda s: s.width * s.height)
+        stream = max(real, key=_rank)
+        if stream.width * stream.height > MAX_PIXELS:
+            side = f"{stream.width}x{stream.height}"
+            raise _NoVideo(
+                f"a picture of {size} is larger than any codec level's {MAX_PIXELS} pixels"
+            )
         select(container, stream)
         packets = _Packets(stream)
         for packet in container.demux(stream):
@@ -135,6 +183,15 @@ def _scan(path: str, size: int, mtime_ns: int) -> Facts:
         if not stream.width or not stream.height:
             raise _NoVideo("the video stream does not say its picture size")
         return _facts(container, stream, packets, len(real) > 1)
+
+
+def _rank(stream: Any) -> int:
+    """FFmpeg's choice where there are several: the default one, then the largest picture.
+
+    Source: map_auto_video of the ffmpeg tool, whose bonus for the default is 5 000 000 pixels.
+    """
+    default = bool(stream.disposition & av.stream.Disposition.default)
+    return stream.width * stream.height + 5_000_000 * default
 
 
 def select(container: Any, stream: Any) -> None:
@@ -228,8 +285,8 @@ def _facts(container: Any, stream: Any, packets: _Packets, several: bool) -> Fac
         codec=context.codec.canonical_name,
         duration=duration,
         pix_fmt=context.pix_fmt or "",
+        transfer=_TRANSFERS.get(int(context.color_trc), ""),
     )
-    key_frames = tuple(packets.keys)
     unsafe = why_unsafe(
         info,
         container=container.format.name,
@@ -242,4 +299,7 @@ def _facts(container: Any, stream: Any, packets: _Packets, several: bool) -> Fac
         all_idr=packets.all_idr,
         matrix=matrix,
     )
-    return Facts(info, stream.index, missing, () if unsafe else key_frames, unsafe)
+    keys = seek_points([0] if unsafe else packets.keys)
+    stamps = np.array([packets.pts[key] or 0 for key in keys], dtype=np.int64)
+    proven = np.zeros(len(keys), dtype=np.int32)
+    return Facts(info, stream.index, missing, unsafe, keys, stamps, proven)
