@@ -6,8 +6,8 @@ from pathlib import Path
 import decord
 import numpy as np
 
+from distill.data.readers.facts import Facts, seek_points
 from distill.data.readers.guarded import GuardedReader, Refused
-from distill.data.readers.packets import Facts, seek_points
 
 # get_batch allocates its whole answer: 8 frames of 1080p are 50 MB.
 _BATCH = 8

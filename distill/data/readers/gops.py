@@ -8,7 +8,8 @@ from typing import Any
 
 import av
 
-from distill.data.readers.packets import MAX_PIXELS, Facts, describe, open_container, select
+from distill.data.readers.facts import Facts
+from distill.data.readers.packets import MAX_PIXELS, describe, open_container, select
 
 
 class Damaged(Exception):
@@ -98,6 +99,8 @@ class Gops:
         if self._ahead is not None and self._starts(self._ahead, gop):
             return self._ahead
         if not self._seek:
+            for _ in range(self._known.headless):
+                self._next()
             return self._next()
         if not self._known.seek_misses and gop:
             stamp = int(self._known.stamps[gop])

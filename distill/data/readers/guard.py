@@ -71,6 +71,11 @@ def why_unsafe(
     return ""
 
 
+def needs_key(context: Any) -> bool:
+    """Whether ffmpeg shows nothing before the first key frame; older codecs show what they have."""
+    return context.codec.canonical_name in ("h264", "hevc", "vp9", "av1")
+
+
 def is_idr(context: Any, packet: Any) -> bool:
     """Whether a key packet clears the decoder; codecs without the distinction always do."""
     codec = context.codec.canonical_name

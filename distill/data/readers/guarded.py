@@ -7,7 +7,8 @@ from typing import Literal
 import numpy as np
 
 from distill.data.reader import VideoInfo
-from distill.data.readers.packets import Facts, facts
+from distill.data.readers.facts import Facts
+from distill.data.readers.packets import facts
 from distill.data.readers.pyav import PyAVReader, check_indices
 from distill.errors import VideoError
 

@@ -6,8 +6,6 @@ upright, and whether a seek in this file can be trusted.
 
 import os
 import stat
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +14,8 @@ import av
 import numpy as np
 
 from distill.data.reader import VideoInfo
-from distill.data.readers.guard import is_idr, why_unsafe
+from distill.data.readers.facts import Facts, seek_points
+from distill.data.readers.guard import is_idr, needs_key, why_unsafe
 from distill.data.readers.rgb import clockwise, display_matrix, is_turn
 from distill.errors import VideoError
 
@@ -32,73 +31,9 @@ _TRANSFERS = {
     9: "log100", 10: "log316", 11: "iec61966-2-4", 12: "bt1361e", 13: "iec61966-2-1",
     14: "bt2020-10", 15: "bt2020-12", 16: "smpte2084", 17: "smpte428", 18: "arib-std-b67",
 }  # fmt: skip
-# 16 bytes for each, in the cache, of each file: an hour with a key frame every 12 frames has 9000.
-_MAX_SEEK_POINTS = 2048
-
 # PyAV 19 has no such argument: it takes any tag.
 _ANY_TAGS: Any = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 _PLAYLISTS = {"concat", "hls", "dash", "imf"}
-
-
-@dataclass
-class Facts:
-    """Facts about one version of one file.
-
-    A **GOP** here is what lies between two places where a decoder may begin. A file in which a
-    seek is unsafe has one GOP, from frame 0 to its end.
-
-    Attributes:
-        info: metadata as the protocol defines it.
-        stream: index of the video stream in the container.
-        missing: frames that the file's index promises but its end cuts off.
-        unsafe: why a seek may land on the wrong frame; empty where it may not.
-        starts: (G,) int64, display index of each GOP's first frame.
-        stamps: (G,) int64, its time stamp in the stream's time base; meaningless where unsafe.
-        proven: (G,) int32, how many frames of each GOP, from its first on, PyAV has decoded
-            undamaged in this process. Only grows; where two threads race, one proof is lost and
-            made again.
-        refused: reader -> why it is not asked for this file again.
-        seek_misses: the container's seek went past a key frame, so packets are passed over instead.
-    """
-
-    info: VideoInfo
-    stream: int
-    missing: int
-    unsafe: str
-    starts: np.ndarray
-    stamps: np.ndarray
-    proven: np.ndarray
-    refused: dict[str, str] = field(default_factory=dict)
-    seek_misses: bool = False
-
-    @property
-    def stored_size(self) -> tuple[int, int]:
-        """Width and height before rotation."""
-        size = self.info.width, self.info.height
-        return size[::-1] if self.info.rotation in (90, 270) else size
-
-    def gop(self, index: int) -> int:
-        """The GOP that a frame lies in."""
-        return int(np.searchsorted(self.starts, index, side="right")) - 1
-
-    def last(self, gop: int) -> int:
-        """The last frame of a GOP."""
-        ends = gop + 1 == len(self.starts)
-        return (self.info.num_frames if ends else int(self.starts[gop + 1])) - 1
-
-    def prove(self, gop: int, index: int) -> None:
-        """Note that a GOP is undamaged up to a frame."""
-        self.proven[gop] = max(self.proven[gop], index - self.starts[gop] + 1)
-
-    def are_proven(self, indices: Sequence[int]) -> bool:
-        """Whether each frame's GOP was found undamaged up to it."""
-        gops = np.searchsorted(self.starts, indices, side="right") - 1
-        return bool((np.asarray(indices) < self.starts[gops] + self.proven[gops]).all())
-
-
-def seek_points(keys: Sequence[Any] | np.ndarray) -> np.ndarray:
-    """Every n-th of the key frames, so that at most 2048 are kept for a file."""
-    return np.asarray(keys, dtype=np.int64)[:: -(-len(keys) // _MAX_SEEK_POINTS) or 1]
 
 
 def facts(path: Path, reader: str, hdr: Literal["keep", "refuse"] = "keep") -> Facts:
@@ -171,9 +106,7 @@ def _scan(path: str, size: int, mtime_ns: int) -> Facts:
         stream = max(real, key=_rank)
         if stream.width * stream.height > MAX_PIXELS:
             side = f"{stream.width}x{stream.height}"
-            raise _NoVideo(
-                f"a picture of {size} is larger than any codec level's {MAX_PIXELS} pixels"
-            )
+            raise _NoVideo(f"pictures of {side} exceed the {MAX_PIXELS} pixels of level 6.2")
         select(container, stream)
         packets = _Packets(stream)
         for packet in container.demux(stream):
@@ -207,7 +140,7 @@ class _Packets:
     def __init__(self, stream: Any) -> None:
         self.pts: list[int | None] = []
         self.keys: list[int] = []
-        self.shown = self.discarded = self.damaged = self.orphans = 0
+        self.shown = self.discarded = self.damaged = self.orphans = self.headless = 0
         self.picture: av.VideoFrame | None = None
         self.all_idr = True
         self._stream = stream
@@ -222,10 +155,12 @@ class _Packets:
         if self.picture is None and packet.is_keyframe:
             self.picture = _decode_alone(self._stream, packet)
         if packet.is_keyframe:
-            self.keys.append(len(self.pts))
             idr = is_idr(self._stream.codec_context, packet)
+            if not self.keys and needs_key(self._stream.codec_context):
+                self.headless, self.shown = len(self.pts), 0
+            self.keys.append(len(self.pts))
             self.all_idr = self.all_idr and idr
-            self._leading = self._leading or (not self.pts and not idr)
+            self._leading = self._leading or (not self.keys[1:] and not idr)
         self.pts.append(packet.pts)
         self.discarded += packet.is_discard
         self.shown += not packet.is_discard and not self._is_orphan(packet)
@@ -235,9 +170,9 @@ class _Packets:
 
         Such pictures begin a stream that was cut at an open GOP.
         """
-        if not self._leading or len(self.pts) < 2:
+        if not self._leading or packet.is_keyframe:
             return False
-        first = self.pts[0]
+        first = self.pts[self.keys[0]]
         self._leading = first is not None and (packet.pts is None or packet.pts < first)
         self.orphans += self._leading
         return self._leading
@@ -302,4 +237,5 @@ def _facts(container: Any, stream: Any, packets: _Packets, several: bool) -> Fac
     keys = seek_points([0] if unsafe else packets.keys)
     stamps = np.array([packets.pts[key] or 0 for key in keys], dtype=np.int64)
     proven = np.zeros(len(keys), dtype=np.int32)
-    return Facts(info, stream.index, missing, unsafe, keys, stamps, proven)
+    headless = packets.headless
+    return Facts(info, stream.index, missing, headless, unsafe, keys, stamps, proven)

@@ -10,8 +10,9 @@ import av
 import numpy as np
 
 from distill.data.reader import VideoInfo
+from distill.data.readers.facts import Facts
 from distill.data.readers.gops import Damaged, Gops, Misjudged
-from distill.data.readers.packets import Facts, describe, facts
+from distill.data.readers.packets import describe, facts
 from distill.data.readers.rgb import ToRGB
 from distill.errors import VideoError
 
