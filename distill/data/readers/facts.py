@@ -22,9 +22,11 @@ class Facts:
     Attributes:
         info: metadata as the protocol defines it.
         stream: index of the video stream in the container.
+        container: FFmpeg's name of the format.
         missing: frames that the file's index promises but its end cuts off.
         headless: packets before the first key frame, which no decoder shows.
         unsafe: why a seek may land on the wrong frame; empty where it may not.
+        all_enter: whether decoding may begin at every key frame, open GOPs included.
         starts: (G,) int64, display index of each GOP's first frame.
         stamps: (G,) int64, its time stamp in the stream's time base; meaningless where unsafe.
         proven: (G,) int32, how many frames of each GOP, from its first on, PyAV has decoded
@@ -36,9 +38,11 @@ class Facts:
 
     info: VideoInfo
     stream: int
+    container: str
     missing: int
     headless: int
     unsafe: str
+    all_enter: bool
     starts: np.ndarray
     stamps: np.ndarray
     proven: np.ndarray

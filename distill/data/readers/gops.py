@@ -95,27 +95,32 @@ class Gops:
         yield None
 
     def _go_to(self, gop: int) -> Any:
-        """The first packet of a GOP; a seek that misses it is not asked for again."""
+        """The first packet of a GOP; a file whose seek missed one is not sought in again."""
         if self._ahead is not None and self._starts(self._ahead, gop):
             return self._ahead
         if not self._seek:
             for _ in range(self._known.headless):
                 self._next()
             return self._next()
-        if not self._known.seek_misses and gop:
-            stamp = int(self._known.stamps[gop])
-            self._container.seek(stamp, stream=self._stream)
-            self._demuxer = self._container.demux(self._stream)
-            packet = self._skip_to(gop)
+        if gop and not self._known.seek_misses:
+            packet = self._seek_to(gop)
             if packet is not None:
                 return packet
             self._known.seek_misses = True
-        self._container.close()
-        self._open()
-        packet = self._skip_to(gop)
+            self._container.close()
+            self._open()
+        packet = self._skip_to(gop)  # GOPs are asked for in order, so it lies ahead
         if packet is None:
             raise Misjudged
         return packet
+
+    def _seek_to(self, gop: int) -> Any | None:
+        try:
+            self._container.seek(int(self._known.stamps[gop]), stream=self._stream)
+        except av.FFmpegError:
+            return None
+        self._demuxer = self._container.demux(self._stream)
+        return self._skip_to(gop)
 
     def _skip_to(self, gop: int) -> Any | None:
         """Pass over packets, undecoded, up to the first one of a GOP; None if it lies behind."""

@@ -1,6 +1,6 @@
 """The guard: in which files a seek to a key frame is exact, judged from packets alone."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -11,7 +11,9 @@ from distill.data.readers.rgb import is_turn
 _SEEKABLE_CODECS = {"h264", "hevc", "vp9", "av1", "mpeg4", "gif"}
 _SEEKABLE_FORMATS = {"yuv420p", "yuvj420p", "yuv444p", "yuv420p10le", "bgra"}
 _SEEKABLE_CONTAINERS = ("mov", "matroska", "avi", "gif")
-_IDR = {"h264": (0x1F, 0, {5}), "hevc": (0x3F, 1, {19, 20})}
+# Bits and shift of a NAL unit's type; the types of IDR pictures; those where decoding may begin.
+_ENTRIES = {"h264": (0x1F, 0, {5}, {5}), "hevc": (0x3F, 1, {19, 20}, set(range(16, 22)))}
+OPEN_GOP = "open GOP"
 
 
 def why_unsafe(
@@ -64,7 +66,7 @@ def why_unsafe(
     latest = np.maximum.accumulate(stamps)
     earliest = np.minimum.accumulate(stamps[::-1])[::-1]
     if any(earliest[key] != stamps[key] or (key and latest[key - 1] > stamps[key]) for key in keys):
-        return "open GOP"
+        return OPEN_GOP
     # Periodic intra refresh marks pictures as key that rebuild the image only over many frames.
     if not all_idr:
         return "key frames that are no IDR pictures"
@@ -76,14 +78,21 @@ def needs_key(context: Any) -> bool:
     return context.codec.canonical_name in ("h264", "hevc", "vp9", "av1")
 
 
-def is_idr(context: Any, packet: Any) -> bool:
-    """Whether a key packet clears the decoder; codecs without the distinction always do."""
+def entry(context: Any, packet: Any) -> Literal["clears", "enters", ""]:
+    """What a key packet is good for.
+
+    Returns:
+        ``clears``: nothing after it refers to what was before it; ``enters``: decoding may begin
+        there for all that is shown after it (HEVC's CRA and BLA); empty: neither is known. Codecs
+        without the distinction always clear.
+    """
     codec = context.codec.canonical_name
-    if codec not in _IDR:
-        return True
-    mask, shift, wanted = _IDR[codec]
+    if codec not in _ENTRIES:
+        return "clears"
+    mask, shift, clears, enters = _ENTRIES[codec]
     heads = _unit_heads(bytes(packet), context.extradata or b"", 4 if codec == "h264" else 21)
-    return any((head >> shift) & mask in wanted for head in heads)
+    types = {(head >> shift) & mask for head in heads}
+    return "clears" if types & clears else "enters" if types & enters else ""
 
 
 def _unit_heads(data: bytes, extradata: bytes, length_at: int) -> list[int]:

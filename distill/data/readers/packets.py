@@ -15,7 +15,7 @@ import numpy as np
 
 from distill.data.reader import VideoInfo
 from distill.data.readers.facts import Facts, seek_points
-from distill.data.readers.guard import is_idr, needs_key, why_unsafe
+from distill.data.readers.guard import entry, needs_key, why_unsafe
 from distill.data.readers.rgb import clockwise, display_matrix, is_turn
 from distill.errors import VideoError
 
@@ -142,7 +142,7 @@ class _Packets:
         self.keys: list[int] = []
         self.shown = self.discarded = self.damaged = self.orphans = self.headless = 0
         self.picture: av.VideoFrame | None = None
-        self.all_idr = True
+        self.all_idr = self.all_enter = True
         self._stream = stream
         self._leading = False
 
@@ -155,11 +155,13 @@ class _Packets:
         if self.picture is None and packet.is_keyframe:
             self.picture = _decode_alone(self._stream, packet)
         if packet.is_keyframe:
-            idr = is_idr(self._stream.codec_context, packet)
+            kind = entry(self._stream.codec_context, packet)
+            idr = kind == "clears"
             if not self.keys and needs_key(self._stream.codec_context):
                 self.headless, self.shown = len(self.pts), 0
             self.keys.append(len(self.pts))
             self.all_idr = self.all_idr and idr
+            self.all_enter = self.all_enter and bool(kind)
             self._leading = self._leading or (not self.keys[1:] and not idr)
         self.pts.append(packet.pts)
         self.discarded += packet.is_discard
@@ -237,5 +239,15 @@ def _facts(container: Any, stream: Any, packets: _Packets, several: bool) -> Fac
     keys = seek_points([0] if unsafe else packets.keys)
     stamps = np.array([packets.pts[key] or 0 for key in keys], dtype=np.int64)
     proven = np.zeros(len(keys), dtype=np.int32)
-    headless = packets.headless
-    return Facts(info, stream.index, missing, headless, unsafe, keys, stamps, proven)
+    return Facts(
+        info=info,
+        stream=stream.index,
+        container=container.format.name,
+        missing=missing,
+        headless=packets.headless,
+        unsafe=unsafe,
+        all_enter=packets.all_enter,
+        starts=keys,
+        stamps=stamps,
+        proven=proven,
+    )
