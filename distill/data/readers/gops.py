@@ -9,7 +9,7 @@ from typing import Any
 import av
 
 from distill.data.readers.facts import Facts
-from distill.data.readers.packets import MAX_PIXELS, describe, open_container, select
+from distill.data.readers.packets import describe, open_container, select
 
 
 class Damaged(Exception):
@@ -147,6 +147,5 @@ class Gops:
         self._context = self._stream.codec_context
         self._context.thread_count = self._threads
         self._context.thread_type = "AUTO" if self._threads > 1 else "NONE"
-        self._context.options = {"max_pixels": str(MAX_PIXELS)}
         self._demuxer = self._container.demux(self._stream)
         self._ahead = None

@@ -86,7 +86,9 @@ def open_container(path: str | Path) -> Any:
     """
     only_files = {"protocol_whitelist": "file"}
     url = f"file:{os.path.abspath(path)}"
-    return av.open(url, container_options=only_files, **_ANY_TAGS)
+    # max_pixels is for the decoders by which FFmpeg finds out what a stream holds.
+    limit = {"max_pixels": str(MAX_PIXELS)}
+    return av.open(url, options=limit, container_options=only_files, **_ANY_TAGS)
 
 
 class _NoVideo(Exception):
@@ -104,17 +106,15 @@ def _scan(path: str, size: int, mtime_ns: int) -> Facts:
         if not real:
             raise _NoVideo("only a cover picture" if videos else "no video stream")
         stream = max(real, key=_rank)
-        if stream.width * stream.height > MAX_PIXELS:
-            side = f"{stream.width}x{stream.height}"
-            raise _NoVideo(f"pictures of {side} exceed the {MAX_PIXELS} pixels of level 6.2")
+        if not 0 < stream.width * stream.height <= MAX_PIXELS:
+            side = f"{stream.width}x{stream.height}" if stream.width else "no sane size"
+            raise _NoVideo(f"pictures of {side}; up to {MAX_PIXELS} pixels are read")
         select(container, stream)
         packets = _Packets(stream)
         for packet in container.demux(stream):
             packets.add(packet)
         if not packets.shown:
             raise _NoVideo("the video stream has no frames")
-        if not stream.width or not stream.height:
-            raise _NoVideo("the video stream does not say its picture size")
         return _facts(container, stream, packets, len(real) > 1)
 
 
@@ -128,7 +128,8 @@ def _rank(stream: Any) -> int:
 
 
 def select(container: Any, stream: Any) -> None:
-    """Tell the demuxer to skip what is not the video, sound above all."""
+    """Tell the demuxer to skip what is not the video, and the decoder to refuse huge pictures."""
+    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
     for other in container.streams:
         if other.index != stream.index:
             other.discard = av.stream.Discard.all
