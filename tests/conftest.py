@@ -33,7 +33,8 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 # What a machine may lack. A test skipped for any other reason fails the run.
 NO_SHARED, NO_GPU, NO_BROWSER = "no ../shared", "no GPU", "no browser"
-ALLOWED_SKIPS = (NO_SHARED, NO_GPU, NO_BROWSER)
+NO_FFMPEG_LIBRARIES = "no FFmpeg libraries"
+ALLOWED_SKIPS = (NO_SHARED, NO_GPU, NO_BROWSER, NO_FFMPEG_LIBRARIES)
 
 _OWN_CACHE = pytest.StashKey[str]()
 

@@ -27,6 +27,8 @@ class Facts:
         headless: packets before the first key frame, which no decoder shows.
         unsafe: why a seek may land on the wrong frame; empty where it may not.
         all_enter: whether decoding may begin at every key frame, open GOPs included.
+        matrix: display matrix, see display_matrix.
+        turn: PyAV's ``rotation`` of a frame that carries it.
         starts: (G,) int64, display index of each GOP's first frame.
         stamps: (G,) int64, its time stamp in the stream's time base; meaningless where unsafe.
         proven: (G,) int32, how many frames of each GOP, from its first on, PyAV has decoded
@@ -43,6 +45,8 @@ class Facts:
     headless: int
     unsafe: str
     all_enter: bool
+    matrix: tuple[int, ...] | None
+    turn: int
     starts: np.ndarray
     stamps: np.ndarray
     proven: np.ndarray

@@ -4,6 +4,7 @@ Both readers need the same facts: the metadata, which frames a player shows, how
 upright, and whether a seek in this file can be trusted.
 """
 
+import gc
 import os
 import stat
 from functools import lru_cache
@@ -142,7 +143,9 @@ class _Packets:
         self.pts: list[int | None] = []
         self.keys: list[int] = []
         self.shown = self.discarded = self.damaged = self.orphans = self.headless = 0
-        self.picture: av.VideoFrame | None = None
+        self.matrix: tuple[int, ...] | None = None
+        self.turn = 0
+        self._seen = False
         self.all_idr = self.all_enter = True
         self._stream = stream
         self._leading = False
@@ -153,8 +156,9 @@ class _Packets:
         if packet.is_corrupt:
             self.damaged += 1
             return
-        if self.picture is None and packet.is_keyframe:
-            self.picture = _decode_alone(self._stream, packet)
+        if not self._seen and packet.is_keyframe:
+            self._see(_decode_alone(self._stream, packet))
+            gc.collect(0)  # the picture: display_matrix tells why it would stay
         if packet.is_keyframe:
             kind = entry(self._stream.codec_context, packet)
             idr = kind == "clears"
@@ -167,6 +171,11 @@ class _Packets:
         self.pts.append(packet.pts)
         self.discarded += packet.is_discard
         self.shown += not packet.is_discard and not self._is_orphan(packet)
+
+    def _see(self, picture: av.VideoFrame | None) -> None:
+        if picture is not None:
+            self._seen, self.turn = True, picture.rotation
+            self.matrix = display_matrix(picture)
 
     def _is_orphan(self, packet: Any) -> bool:
         """Whether the picture refers to one before the first key frame: no decoder shows it.
@@ -196,14 +205,13 @@ def _decode_alone(stream: Any, packet: Any) -> av.VideoFrame | None:
 
 
 def _facts(container: Any, stream: Any, packets: _Packets, several: bool) -> Facts:
-    context, picture = stream.codec_context, packets.picture
+    context = stream.codec_context
     missing = packets.damaged
     if "mov" in container.format.name and len(stream.index_entries) > len(packets.pts):
         promised = sum(not entry.is_discard for entry in stream.index_entries)
         missing = max(missing, promised - packets.shown)
 
-    matrix = display_matrix(picture) if picture is not None else None
-    turn = clockwise(matrix)
+    matrix, turn = packets.matrix, clockwise(packets.matrix)
     rotation = int(turn) if turn in (90, 270) or is_turn(matrix, 180) else 0
     width, height = context.width, context.height
     if rotation in (90, 270):
@@ -248,6 +256,8 @@ def _facts(container: Any, stream: Any, packets: _Packets, several: bool) -> Fac
         headless=packets.headless,
         unsafe=unsafe,
         all_enter=packets.all_enter,
+        matrix=matrix,
+        turn=packets.turn,
         starts=keys,
         stamps=stamps,
         proven=proven,

@@ -66,7 +66,7 @@ class PyAVReader:
         self, path: Path, left: deque[int], known: Facts, *, seek: bool
     ) -> Iterator[tuple[int, np.ndarray]]:
         """Yield the frames of ``left``, and take each out of it."""
-        to_rgb, reason = ToRGB(), ""
+        to_rgb, reason = ToRGB(known.matrix, known.turn), ""
         try:
             with Gops(path, known, self.threads, seek) as gops:
                 while left:

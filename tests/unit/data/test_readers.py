@@ -177,12 +177,12 @@ def test_in_forked_workers_of_a_parent_that_decoded(
 
 
 @pytest.mark.parametrize("reader_name", READERS)
-def test_four_threads_share_a_reader(clip: Callable[[str], Path], reader_name: str) -> None:
+def test_six_threads_share_a_reader(clip: Callable[[str], Path], reader_name: str) -> None:
     paths = [clip(name) for name in ("plain.mp4", "open265.mp4", "turned180.mp4", "ten_bit.mp4")]
     files = _Files(make_reader(reader_name), paths)
     here = [files[row] for row in range(4)]
-    with ThreadPoolExecutor(4) as pool:
-        got = list(pool.map(lambda row: files[row % 4], range(16)))
+    with ThreadPoolExecutor(6) as pool:
+        got = list(pool.map(lambda row: files[row % 4], range(24)))
     assert all(torch.equal(frames, here[row % 4]) for row, frames in enumerate(got))
 
 

@@ -285,6 +285,8 @@ def facts_of(starts: list[int]) -> Facts:
         headless=0,
         unsafe="",
         all_enter=True,
+        matrix=None,
+        turn=0,
         starts=np.array(starts),
         stamps=np.array(starts),
         proven=np.zeros(len(starts), np.int32),

@@ -1,5 +1,6 @@
 """Readers on what few files have: HDR, odd streams, huge headers, sizes that change; and memory."""
 
+import gc
 import os
 import struct
 from pathlib import Path
@@ -11,7 +12,7 @@ import psutil
 import pytest
 
 from distill.data.reader import VideoInfo
-from distill.data.readers import make_reader
+from distill.data.readers import decord_reader, make_reader
 from distill.data.readers.decord_reader import DecordReader
 from distill.data.readers.guarded import GuardedReader
 from distill.data.readers.packets import MAX_PIXELS
@@ -189,11 +190,42 @@ def test_a_huge_header_is_an_error_and_no_allocation(tmp_path: Path, kind: str) 
     before = _resident()
     for name in READERS:
         for call in (make_reader(name).probe, lambda p: list(PyAVReader().read(p, [0]))):
-            with pytest.raises(
-                VideoError, match=f"pictures of .*; up to {MAX_PIXELS} pixels are read"
-            ):
+            with pytest.raises(VideoError, match=f"; up to {MAX_PIXELS} pixels are read"):
                 call(path)
     assert _resident() - before < 30
+
+
+def test_frames_do_not_wait_for_the_garbage_collector(tmp_path: Path) -> None:
+    path, reader = tmp_path / "hd.mp4", PyAVReader()
+    ffmpeg(*_source("1920x1080", 1.6), *X264, path)
+    read(reader, path, [0, 1])
+    gc.disable()
+    try:
+        before = _resident()
+        sizes = [_resident() for _ in reader.read(path, range(40))]
+    finally:
+        gc.enable()
+    assert max(sizes) - before < 60  # 40 pictures are 120 MB, and 240 MB as RGB
+
+
+@pytest.mark.parametrize("most", [0, 2**29])
+def test_decord_gets_no_video_that_it_could_fill_memory_with(
+    plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(plain.read_bytes())
+    monkeypatch.setattr(decord_reader, "_MOST_BYTES", most)
+    calls: list[Path] = []
+    real = DecordReader._native
+
+    def spy(self: DecordReader, path: Path, *rest: Any) -> Any:
+        calls.append(path)
+        return real(self, path, *rest)
+
+    monkeypatch.setattr(DecordReader, "_native", spy)
+    for _ in range(2):
+        assert_shown(read(DecordReader(), path, [3]), [3], shown(path, 128, 96))
+    assert bool(calls) == bool(most)
 
 
 @pytest.mark.slow
