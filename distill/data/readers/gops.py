@@ -51,23 +51,39 @@ class Gops:
 
         Raises:
             Damaged: at the first sign of damage.
-            Misjudged: a picture's time stamp is not the next one of those in the packets.
+            Misjudged: a picture's time stamp is not the next one of those in the packets, and that
+                is no sign of damage.
         """
         held: deque[av.VideoFrame] = deque()
         stamps: list[int] = []  # a heap of those that were sent and have not come out
         index = int(self._known.starts[gop]) if self._seek else 0
+        latest: av.VideoFrame | None = None
         for packet in self._packets(gop):
             if packet is not None and self._seek:
                 heapq.heappush(stamps, packet.pts)
             for frame in self._pictures(packet, index + len(held)):
-                if self._seek and (not stamps or heapq.heappop(stamps) != frame.pts):
-                    raise Misjudged
+                due = heapq.heappop(stamps) if stamps else None
+                if self._seek and frame.pts != due:
+                    raise self._gap(index + len(held), frame)
                 held.append(frame)
+                latest = frame
             while held and (packet is None or len(held) > self._context.reorder_depth):
                 yield index, held.popleft()
                 index += 1
         if stamps:
-            raise Misjudged
+            raise self._gap(index, latest)
+
+    def _gap(self, index: int, frame: av.VideoFrame | None) -> Exception:
+        """What it means that another picture than that of ``index`` came out.
+
+        Where each field is a packet, or a codec marks pictures as not coded, fewer pictures than
+        packets are no fault. In H.264 and HEVC a packet without a picture is one that the decoder
+        did not recognise, and it may say nothing of that.
+        """
+        fields = frame is not None and frame.interlaced_frame
+        if fields or self._known.info.codec not in ("h264", "hevc"):
+            return Misjudged()
+        return Damaged(f"the decoder never showed frame {index}")
 
     def _pictures(self, packet: Any, index: int) -> list[av.VideoFrame]:
         """What comes out of the decoder for one packet; None drains it."""

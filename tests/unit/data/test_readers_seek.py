@@ -194,6 +194,25 @@ def _damage(path: Path, first: int) -> None:
 
 
 @pytest.mark.parametrize("reader_name", READERS)
+def test_a_picture_that_silently_never_comes_out_is_damage(
+    layout: Callable[[str], tuple[Path, np.ndarray]], tmp_path: Path, reader_name: str
+) -> None:
+    source, reference = layout("closed265.mp4")  # GOPs of 10
+    path, reader = tmp_path / "a.mp4", make_reader(reader_name)
+    data = bytearray(source.read_bytes())
+    with av.open(str(source)) as container:
+        packet = [p for p in container.demux(video=0) if p.size][23]
+        assert packet.pos is not None
+        data[packet.pos + 4] = 41 << 1  # a reserved type of NAL unit: decoders pass it over
+    path.write_bytes(data)
+    for _ in range(2):
+        sound = [*range(20), *range(30, 60)]
+        assert_shown(read(reader, path, sound), sound, reference)
+        with pytest.raises(VideoError, match="frame 29 cannot be decoded"):
+            read(reader, path, [5, 29])
+
+
+@pytest.mark.parametrize("reader_name", READERS)
 def test_damage_counts_in_its_own_gop_only(
     layout: Callable[[str], tuple[Path, np.ndarray]], tmp_path: Path, reader_name: str
 ) -> None:
