@@ -147,8 +147,8 @@ def _imports(path: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("rooms", "extras"),
     [
-        (("distill", "teachers", "students"), ("demo",)),
-        (("tests", "benchmarks"), ("demo", "test")),
+        (("distill", "teachers", "students"), ("demo", "torchcodec")),
+        (("tests", "benchmarks"), ("demo", "test", "torchcodec")),
     ],
 )
 def test_every_import_is_declared(rooms: tuple[str, ...], extras: tuple[str, ...]) -> None:

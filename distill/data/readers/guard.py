@@ -48,6 +48,8 @@ def why_unsafe(
         return f"codec {info.codec} with {info.pix_fmt}"
     if not container.startswith(_SEEKABLE_CONTAINERS):
         return f"container {container}"
+    if container == "avi" and info.codec in _ENTRIES:
+        return "AVI, which has no time stamps of B-frames"
     if discarded:
         return "edit list"
     if orphans:
