@@ -67,7 +67,17 @@ def evaluate() -> None:
 
 def score() -> None:
     """``python score.py``."""
-    from distill.stages.score import run
+    _plain_door("score")
+
+
+def make_ladder() -> None:
+    """``python make_ladder.py``."""
+    _plain_door("make_ladder")
+
+
+def _plain_door(stage: str) -> None:
+    """A command with options of its own instead of Hydra's."""
+    run = importlib.import_module(f"distill.stages.{stage}").run
 
     def door() -> int:
         try:

@@ -23,9 +23,10 @@ import PIL
 from PIL import Image
 
 from distill.data.camera import film
-from distill.data.ffmpeg import CODECS, Ffmpeg, LadderError
-from distill.data.ladder import Shot, make_ladder, replace_text, write_manifest
-from distill.data.recipes import RUNGS
+from distill.data.ffmpeg import CODECS, Ffmpeg, LadderError, shrink
+from distill.data.ladder import make_ladder
+from distill.data.recipes import RUNGS, codecs_of
+from distill.data.shots import Shot, replace_text, write_manifest
 from distill.errors import ConfigError
 
 # Raise it when the code changes what comes out; everybody's cache is then built anew.
@@ -245,11 +246,7 @@ def _film_size(aspect: tuple[int, int], side: int) -> tuple[int, int]:
 def _frame_clip(aspect: tuple[int, int], side: int) -> str:
     """FFmpeg filters: the middle of a clip in this aspect, never enlarged."""
     across, down = aspect
-    return (
-        f"crop='min(iw,ih*{across}/{down})':'min(ih,iw*{down}/{across})',"
-        f"scale=w='if(gt(iw,ih),-2,min(iw,{side}))':h='if(gt(iw,ih),min(ih,{side}),-2)'"
-        ":flags=bicubic+accurate_rnd+full_chroma_int+bitexact"
-    )
+    return f"crop='min(iw,ih*{across}/{down})':'min(ih,iw*{down}/{across})',{shrink(side)}"
 
 
 def _filmed(path: Path, size: tuple[int, int], seconds: float, name: str) -> Iterator[np.ndarray]:
@@ -262,8 +259,9 @@ def _filmed(path: Path, size: tuple[int, int], seconds: float, name: str) -> Ite
 def _fingerprint(size: str) -> str:
     """Hash of all that determines the content: recipe, pictures, codecs, and their versions."""
     told = [_RECIPE, size, _FPS, _SECONDS[size], _SHORT_SIDE[size]]
-    told += [np.__version__, PIL.__version__, Ffmpeg.find().version]
-    told += [repr(_CONTENTS), repr(RUNGS), repr(CODECS)]
+    used = {name: CODECS[name] for name in CODECS if name in codecs_of(RUNGS)}
+    told += [np.__version__, PIL.__version__, Ffmpeg.find(used).version]
+    told += [repr(_CONTENTS), repr(RUNGS), repr(used)]
     digest = hashlib.sha256(json.dumps(told).encode())
     for content in _CONTENTS:
         for path in content.paths():

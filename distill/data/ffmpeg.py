@@ -7,28 +7,19 @@ input and the same build give the same bytes. Parallelism is the caller's: many 
 import re
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from distill.data.codecs import CODECS, Step, encoder
 from distill.errors import DistillError
 
-# Name -> arguments; the rate (-qp or -crf) is added. One thread each: x264 and VP9 give other
-# bytes with other numbers of threads.
-CODECS: dict[str, tuple[str, ...]] = {
-    "x264": ("-c:v", "libx264", "-preset", "medium", "-threads", "1"),
-    "x265": (
-        *("-c:v", "libx265", "-preset", "medium", "-threads", "1"),
-        *("-x265-params", "pools=none:frame-threads=1:log-level=error"),
-    ),
-    "vp9": (
-        *("-c:v", "libvpx-vp9", "-b:v", "0", "-deadline", "good", "-cpu-used", "4"),
-        *("-row-mt", "0", "-threads", "1"),
-    ),
-}
 _MODEL = "vmaf_v0.6.1"
 # Even sides for 4:2:0, square pixels, and rounding that does not depend on the processor.
 _NORMAL = (
@@ -37,11 +28,49 @@ _NORMAL = (
     "format=yuv420p,setsar=1"
 )
 
-Step = tuple[str, str, int]
-
 
 class LadderError(DistillError):
     """The distortion ladder cannot be made; the text names the shot and what to do."""
+
+
+def shrink(side: int) -> str:
+    """FFmpeg filter: to this short side, never enlarged, both sides even."""
+    return (
+        f"scale=w='if(gt(iw,ih),-2,min(iw,{side}))':h='if(gt(iw,ih),min(ih,{side}),-2)'"
+        ":flags=bicubic+accurate_rnd+full_chroma_int+bitexact"
+    )
+
+
+class _Children:
+    """The processes that run now, so that a build that is stopped leaves none behind."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._alive: set[subprocess.Popen[bytes]] = set()
+        self._stopped = False
+
+    @contextmanager
+    def start(self, command: Sequence[str], **streams: Any) -> Iterator[subprocess.Popen[bytes]]:
+        """A process that has ended when the block is left."""
+        with self._lock:
+            if self._stopped:
+                raise LadderError("the build was stopped")
+            process = subprocess.Popen(command, **streams)
+            self._alive.add(process)
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+            with self._lock:
+                self._alive.discard(process)
+
+    def stop(self) -> None:
+        with self._lock:
+            self._stopped = True
+            for process in self._alive:
+                process.kill()
 
 
 @dataclass(frozen=True)
@@ -51,17 +80,20 @@ class Ffmpeg:
     Attributes:
         exe: its path.
         version: as it names itself; part of the key of everything made with it.
+        codecs: names of ``CODECS`` that it can encode.
     """
 
     exe: str
     version: str
+    codecs: frozenset[str]
+    _children: _Children = field(default_factory=_Children, repr=False, compare=False)
 
     @classmethod
-    def find(cls, codecs: Iterable[str] = CODECS, labels: bool = True) -> "Ffmpeg":
+    def find(cls, codecs: Iterable[str] = (), labels: bool = True) -> "Ffmpeg":
         """Find FFmpeg and check that it can do what is wanted.
 
         Args:
-            codecs: names of ``CODECS`` that will be used.
+            codecs: names of ``CODECS`` that must be there.
             labels: VMAF will be measured.
 
         Raises:
@@ -80,12 +112,21 @@ class Ffmpeg:
             }
         except (ImportError, RuntimeError, OSError, subprocess.CalledProcessError) as error:
             raise LadderError(f"no working FFmpeg was found ({error}): {mend}") from error
+
+        def has(name: str, where: str) -> bool:
+            return bool(re.search(rf"^\s*\S+\s+{name}\s", listed[where], re.MULTILINE))
+
         wanted = [(CODECS[codec][1], "encoders") for codec in sorted(set(codecs))]
         for name, where in wanted + ([("libvmaf", "filters")] if labels else []):
-            if not re.search(rf"^\s*\S+\s+{name}\s", listed[where], re.MULTILINE):
+            if not has(name, where):
                 raise LadderError(f"{exe}: this FFmpeg was built without {name}: {mend}")
         version = re.match(r"ffmpeg version (\S+)", listed["version"])
-        return cls(exe, version.group(1) if version else "unknown")
+        able = frozenset(name for name in CODECS if has(CODECS[name][1], "encoders"))
+        return cls(exe, version.group(1) if version else "unknown", able)
+
+    def stop(self) -> None:
+        """Kill what runs and start nothing more; from any thread."""
+        self._children.stop()
 
     def encode_frames(
         self, frames: Iterable[np.ndarray], fps: float, out: Path, step: Step, name: str
@@ -111,7 +152,7 @@ class Ffmpeg:
             for index, frame in enumerate(chain([first], frames)):
                 yield self._bytes(frame, first.shape, name, index)
 
-        self._run([*source, "-vf", _NORMAL, *_encoder(step), str(out)], f"shot {name}", checked())
+        self._run([*source, "-vf", _NORMAL, *encoder(step), str(out)], f"shot {name}", checked())
 
     def encode_file(
         self,
@@ -139,7 +180,7 @@ class Ffmpeg:
         # A cut between two frames must not repeat the first one to fill the gap before it.
         graph = ",".join(part for part in ("setpts=PTS-STARTPTS", filters, _NORMAL) if part)
         arguments = [*cut, *length, "-threads", "1", "-i", str(source), "-map", "0:v:0"]
-        arguments += ["-vf", graph, "-fps_mode", "cfr", *rate, *_encoder(step), str(out)]
+        arguments += ["-vf", graph, "-fps_mode", "cfr", *rate, *encoder(step), str(out)]
         self._run(arguments, str(source))
 
     def process(self, source: Path, out: Path, filters: str, steps: Sequence[Step]) -> None:
@@ -156,19 +197,37 @@ class Ffmpeg:
             for at, to, step in zip([source, *between], [*between, out], steps, strict=True):
                 graph = ["-vf", filters] if filters and at == source else []
                 arguments = ["-threads", "1", "-i", str(at), *graph, "-fps_mode", "passthrough"]
-                self._run([*arguments, *_encoder(step), str(to)], str(source))
+                self._run([*arguments, *encoder(step), str(to)], str(source))
         finally:
             for path in between:
                 path.unlink(missing_ok=True)
 
-    def size(self, path: Path) -> tuple[int, int]:
-        """Width and height of one of our own files, which have neither rotation nor odd pixels."""
-        command = [self.exe, "-hide_banner", "-i", str(path)]
-        told = subprocess.run(command, capture_output=True, text=True, errors="replace").stderr
-        found = re.search(r"Video: .*?, (\d+)x(\d+)", told)
-        if not found:
-            raise LadderError(f"{path}: FFmpeg finds no video in it; remove it and start again")
-        return int(found.group(1)), int(found.group(2))
+    def try_filters(self, filters: str, width: int, height: int, frames: int) -> str:
+        """What is wrong with filters that must keep size and number of frames; empty if nothing.
+
+        Args:
+            filters: as ``process`` takes them.
+            width, height, frames: of the picture that they are tried on.
+        """
+        picture = f"testsrc2=size={width}x{height}:rate=25,trim=end_frame={frames},format=yuv420p"
+        arguments = ["-f", "lavfi", "-i", picture, "-vf", filters, "-fps_mode", "passthrough"]
+        with tempfile.TemporaryDirectory(prefix="distill-ladder-") as folder:
+            out = Path(folder) / "frames"
+            try:
+                self._run([*arguments, "-f", "framecrc", str(out)], "try")
+            except LadderError as error:
+                return f"FFmpeg refuses it ({str(error).partition(': FFmpeg ')[2]})"
+            lines = out.read_text(encoding="utf-8").splitlines()
+        size = next((line.split()[-1] for line in lines if line.startswith("#dimensions")), "")
+        made = sum(not line.startswith("#") for line in lines)
+        if made != frames:
+            return (
+                f"it makes {made} frames of {frames}; VMAF pairs frames by number, so repeat those "
+                "that are dropped (shuffleframes=0 0 halves the rate)"
+            )
+        if size != f"{width}x{height}":
+            return f"it makes {size} of {width}x{height}; scale back to {{width}}:{{height}}"
+        return ""
 
     def vmaf(self, distorted: Path, reference: Path) -> float:
         """VMAF (vmaf_v0.6.1), the mean over the frames, 0..100.
@@ -207,13 +266,12 @@ class Ffmpeg:
         command = [self.exe, "-hide_banner", "-nostats", "-v", level, "-y", "-filter_threads", "1"]
         # A file, not a pipe: a full pipe would stop FFmpeg while we still write to it.
         with tempfile.TemporaryFile() as said:
-            process = subprocess.Popen(
-                [*command, *arguments],
-                stdin=subprocess.DEVNULL if data is None else subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=said,
-            )
-            try:
+            streams = {
+                "stdin": subprocess.DEVNULL if data is None else subprocess.PIPE,
+                "stdout": subprocess.DEVNULL,
+                "stderr": said,
+            }
+            with self._children.start([*command, *arguments], **streams) as process:
                 if data is not None and process.stdin is not None:
                     try:
                         for piece in data:
@@ -222,19 +280,9 @@ class Ffmpeg:
                     except BrokenPipeError:
                         pass  # FFmpeg has given up; its own words say why.
                 status = process.wait()
-            finally:
-                if process.poll() is None:
-                    process.kill()
-                    process.wait()
             said.seek(0)
             told = said.read().decode(errors="replace")
         if status:
             last = " ".join(told.split())[-300:]
             raise LadderError(f"{what}: FFmpeg failed (exit {status}): {last}")
         return told
-
-
-def _encoder(step: Step) -> list[str]:
-    codec, mode, value = step
-    clean = ["-an", "-sn", "-dn", "-map_metadata", "-1", "-fflags", "+bitexact"]
-    return [*clean, "-flags:v", "+bitexact", *CODECS[codec], f"-{mode}", str(value), "-f", "mp4"]

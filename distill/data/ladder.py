@@ -5,99 +5,34 @@ denoised, blurred, noised or encoded twice as a platform does with an upload. Th
 version is its VMAF against version 0, on the MOS scale. Sharpening is left out: VMAF rewards it.
 """
 
-import csv
 import hashlib
-import io
 import json
 import logging
 import os
 import random
-import re
+import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import av
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from distill.data.ffmpeg import CODECS, Ffmpeg, LadderError, Step
-from distill.data.recipes import RUNGS, Recipe
+from distill.data.codecs import CODECS, Step
+from distill.data.ffmpeg import Ffmpeg, LadderError
+from distill.data.recipes import RUNGS, Recipe, codecs_of
+from distill.data.shots import LadderRow, Shot, replace_text
+from distill.errors import DistillError, VideoError
 
 _LOG = logging.getLogger(__name__)
 _REFERENCE: Step = ("x264", "crf", 13)
-COLUMNS = ("video", "mos", "mos_std", "split", "group", "shot", "processing", "detail")
+_LEAST_FREE = 1 << 26  # bytes; with less, what fails fails for want of room
 
-
-@dataclass(frozen=True)
-class Shot:
-    """One pristine shot.
-
-    Attributes:
-        name: unique; letters, digits, ``_``, ``-`` and ``.``: it names the files.
-        source: a video file, or a function that yields (H, W, 3) uint8 RGB frames of one size.
-        group: the source content; versions and shots of one content share it.
-        fps: frames per second; a function needs it, a file is resampled to it. None keeps
-            the file's.
-        start: seconds to skip in a file.
-        duration: seconds to take from a file; None takes the rest.
-        filters: FFmpeg filters that a file goes through first, such as ``scale=-2:320``.
-        version: changes when the frames of a function do, so that they are made again.
-        labelled: measure VMAF; False leaves the rows without a label.
-    """
-
-    name: str
-    source: Path | Callable[[], Iterable[np.ndarray]]
-    group: str
-    fps: float | None = None
-    start: float = 0.0
-    duration: float | None = None
-    filters: str = ""
-    version: str = ""
-    labelled: bool = True
-
-    def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", self.name):
-            raise LadderError(
-                f"shot {self.name!r}: the name becomes a file name; use only letters, digits, "
-                "_, - and . (not in front)"
-            )
-        if isinstance(self.source, Path):
-            if not self.source.is_file():
-                raise LadderError(f"shot {self.name}: there is no file {self.source}")
-        elif not callable(self.source) or not self.fps:
-            raise LadderError(
-                f"shot {self.name}: give a pathlib.Path, or a function that yields frames "
-                f"together with fps; got {self.source!r} and fps={self.fps}"
-            )
-
-
-@dataclass(frozen=True)
-class LadderRow:
-    """One finished video.
-
-    Attributes:
-        video: path relative to the ladder's folder, with forward slashes.
-        vmaf: mean over the frames against version 0, 0..100; None where not asked for.
-        group, shot: of the shot it was made from.
-        processing, detail: the kind, and its parameters in words.
-    """
-
-    video: str
-    vmaf: float | None
-    group: str
-    shot: str
-    processing: str
-    detail: str
-
-    @property
-    def mos(self) -> float | None:
-        """The label on the MOS scale: 1 + 4 * VMAF / 100."""
-        return None if self.vmaf is None else 1 + 4 * self.vmaf / 100
+OnProblem = Callable[[Shot, DistillError], None]
 
 
 def make_ladder(
@@ -108,6 +43,7 @@ def make_ladder(
     seed: int = 0,
     workers: int | None = None,
     progress: bool = True,
+    on_problem: OnProblem | None = None,
 ) -> list[LadderRow]:
     """Make and label every version of every shot below ``folder``.
 
@@ -122,12 +58,16 @@ def make_ladder(
         seed: with the shot's name and the rung's place determines every drawn parameter.
         workers: FFmpeg processes at a time, >= 1; None takes one per core this process may use.
         progress: show a bar with the rate.
+        on_problem: told of each shot and version that cannot be made, which is then left out;
+            a shot without version 0 is left out whole. None raises at the first.
 
     Returns:
         One row per video: shots in their order, version 0 first.
 
     Raises:
-        LadderError: FFmpeg lacks something, a shot is not usable, or an encoding failed.
+        LadderError: FFmpeg lacks something, the disk is full, or without ``on_problem`` a shot is
+            not usable or an encoding failed.
+        VideoError: without ``on_problem``, what a shot's check found.
     """
     if not shots:
         raise LadderError("the ladder got no shots: give at least one pristine video")
@@ -136,8 +76,8 @@ def make_ladder(
     names = Counter(shot.name.lower() for shot in shots)  # some file systems ignore case
     if twice := [name for name, count in names.items() if count > 1]:
         raise LadderError(f"two shots are named {', '.join(twice)}: rename one of each")
-    used = {step.codec for rung in rungs for recipe in rung for step in recipe.encodes}
-    ffmpeg = Ffmpeg.find({"x264", *used}, labels=any(shot.labelled for shot in shots))
+    used = {_REFERENCE[0], *codecs_of(rungs)}
+    ffmpeg = Ffmpeg.find(used, labels=any(shot.labelled for shot in shots))
     folder = Path(folder)
     try:
         for name in ("videos", ".ladder"):
@@ -147,80 +87,87 @@ def make_ladder(
     with _alone(folder):
         for stale in (folder / "videos").glob(".tmp-*"):
             stale.unlink()  # a killed run's
-        return _Build(ffmpeg, folder, rungs, seed).run(shots, workers or _cores(), progress)
-
-
-def write_manifest(
-    rows: Iterable[LadderRow], path: Path, splits: Mapping[str, str] | None = None
-) -> None:
-    """Write the rows as a manifest.
-
-    Args:
-        rows: what ``make_ladder`` returned.
-        path: the CSV file, in the ladder's folder so that its relative paths hold.
-        splits: split of every group, so that none is cut; None leaves the column out.
-    """
-    out = io.StringIO()
-    names = [name for name in COLUMNS if splits is not None or name != "split"]
-    writer = csv.DictWriter(out, names, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        record = {name: getattr(row, name, "") for name in COLUMNS}
-        record["mos"] = "" if row.mos is None else f"{row.mos:.4f}"
-        record["split"] = "" if splits is None else splits[row.group]
-        writer.writerow(record)
-    replace_text(path, out.getvalue())
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all, also where two processes write it at once."""
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-    temporary.write_text(text, encoding="utf-8", newline="")
-    os.replace(temporary, path)
+        build = _Build(ffmpeg, folder, rungs, seed, on_problem)
+        try:
+            return build.run(shots, workers or cores(), progress)
+        except OSError as error:
+            raise LadderError(f"{folder}: {error}; the same command goes on from here") from error
 
 
 class _Build:
     """One run over one folder: what its worker threads share."""
 
     def __init__(
-        self, ffmpeg: Ffmpeg, folder: Path, rungs: Sequence[Sequence[Recipe]], seed: int
+        self,
+        ffmpeg: Ffmpeg,
+        folder: Path,
+        rungs: Sequence[Sequence[Recipe]],
+        seed: int,
+        on_problem: OnProblem | None,
     ) -> None:
         self._ffmpeg, self._folder, self._rungs, self._seed = ffmpeg, folder, rungs, seed
+        self._on_problem = on_problem
 
     def run(self, shots: Sequence[Shot], workers: int, progress: bool) -> list[LadderRow]:
         total = len(shots) * (len(self._rungs) + 1)
         rows: dict[tuple[int, int], LadderRow] = {}
         keys: dict[int, str] = {}
         pool = ThreadPoolExecutor(workers)
-        with tqdm(total=total, unit="video", desc="ladder", disable=not progress) as bar:
+        with tqdm(
+            total=total, unit="video", desc="ladder", disable=not progress, dynamic_ncols=True
+        ) as bar:
             try:
                 # Every version is made from version 0, so the references come first.
                 first = {pool.submit(self._reference, shot): i for i, shot in enumerate(shots)}
                 for made in as_completed(first):
-                    keys[first[made]], rows[first[made], 0] = made.result()
+                    i = first[made]
+                    try:
+                        keys[i], rows[i, 0] = made.result()
+                    except (LadderError, VideoError) as error:
+                        self._problem(shots[i], error)
+                        bar.update(len(self._rungs))
                     bar.update()
                 rest = {
                     pool.submit(self._version, shot, v, keys[i]): (i, v)
                     for i, shot in enumerate(shots)
                     for v in range(1, len(self._rungs) + 1)
+                    if i in keys
                 }
                 for done in as_completed(rest):
-                    rows[rest[done]] = done.result()
+                    try:
+                        rows[rest[done]] = done.result()
+                    except LadderError as error:
+                        self._problem(shots[rest[done][0]], error)
                     bar.update()
+            except BaseException:
+                self._ffmpeg.stop()
+                raise
             finally:
                 pool.shutdown(cancel_futures=True)
         return [rows[place] for place in sorted(rows)]
 
+    def _problem(self, shot: Shot, error: DistillError) -> None:
+        """Leave out what failed, unless nobody listens or everything will fail."""
+        if self._on_problem is None:
+            raise error
+        if shutil.disk_usage(self._folder).free < _LEAST_FREE:
+            raise LadderError(
+                f"{self._folder}: the disk is full; make room, and the same command goes on"
+            ) from error
+        self._on_problem(shot, error)
+
     def _reference(self, shot: Shot) -> tuple[str, LadderRow]:
         """Encode version 0; return its key, which the keys of its versions hold, and its row."""
         source, content = shot.source, shot.version
-        if isinstance(source, Path):
+        if isinstance(source, Path) and not content:
             with source.open("rb") as file:
                 content = hashlib.file_digest(file, "sha256").hexdigest()
         origin = (content, shot.fps, shot.start, shot.duration, shot.filters)
         key = self._key(origin, [_REFERENCE], shot.labelled)
 
         def make(out: Path) -> None:
+            if shot.check is not None:
+                shot.check()
             if isinstance(source, Path):
                 cut = (shot.start, shot.duration, shot.fps, shot.filters)
                 self._ffmpeg.encode_file(source, out, _REFERENCE, *cut)
@@ -236,14 +183,20 @@ class _Build:
         recipe = draw.choice(self._rungs[version - 1])
         drawn = {name: draw.choice(values) for name, values in recipe.draws.items()}
         steps = [(e.codec, e.mode, draw.randint(e.low, e.high)) for e in recipe.encodes]
-        words = (recipe.detail or recipe.filters).format(**drawn, width="width", height="height")
+        asked = {name: name for name in ("width", "height", "frames")}
+        words = (recipe.detail or recipe.filters).format(**drawn, **asked)
         key = self._key((reference, recipe.filters, drawn), steps, shot.labelled)
 
         def make(out: Path) -> None:
             source = self._video(shot, 0)
-            width, height = self._ffmpeg.size(source)
-            filters = recipe.filters.format(**drawn, width=width, height=height)
+            width, height, frames = _shape(source)
+            filters = recipe.filters.format(**drawn, width=width, height=height, frames=frames)
             self._ffmpeg.process(source, out, filters, steps)
+            if shot.labelled and (made := _shape(out)[2]) != frames:
+                raise LadderError(
+                    f"{shot.name}, version {version} ({words}): {made} frames of {frames}; VMAF "
+                    "pairs frames by number, so filters must keep how many there are"
+                )
 
         detail = f"{words} {_told(steps)}".strip()
         return self._finish(shot, version, key, recipe.processing, detail, make)
@@ -263,8 +216,13 @@ class _Build:
         note = _read_note(path)
         size = video.stat().st_size if video.exists() else None
         if (note.get("key"), note.get("size")) != (key, size):
-            temporary = video.with_name(f".tmp-{video.name}")
-            make(temporary)
+            # The process is named, because FFmpeg outlives one that is killed, and writes on.
+            temporary = video.with_name(f".tmp-{os.getpid()}-{video.name}")
+            try:
+                make(temporary)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
             path.unlink(missing_ok=True)
             os.replace(temporary, video)
             score = self._ffmpeg.vmaf(video, self._video(shot, 0)) if shot.labelled else None
@@ -288,6 +246,16 @@ def _told(steps: Sequence[Step]) -> str:
     return " then ".join(f"{codec} {mode}={value}" for codec, mode, value in steps)
 
 
+def _shape(path: Path) -> tuple[int, int, int]:
+    """Width, height and number of frames of one of our own files, from its header."""
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            return stream.width, stream.height, stream.frames
+    except (av.FFmpegError, IndexError) as error:
+        raise LadderError(f"{path}: holds no video; remove it and start again") from error
+
+
 def _read_note(path: Path) -> dict[str, Any]:
     try:
         note = json.loads(path.read_text(encoding="utf-8"))
@@ -296,7 +264,7 @@ def _read_note(path: Path) -> dict[str, Any]:
     return note if isinstance(note, dict) and "vmaf" in note else {}
 
 
-def _cores() -> int:
+def cores() -> int:
     """Cores this process may use; a container often allows fewer than the machine has."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

@@ -1,10 +1,11 @@
 """The rungs of the distortion ladder, as data: add a rung or a recipe here, and nothing else."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from distill.data.ffmpeg import CODECS, LadderError
+from distill.data.codecs import CODECS
+from distill.data.ffmpeg import LadderError
 
 
 @dataclass(frozen=True)
@@ -12,7 +13,7 @@ class Encode:
     """One encoding: ``codec`` of ``CODECS`` at a rate drawn from low..high, both included.
 
     Attributes:
-        codec: ``x264``, ``x265`` or ``vp9``.
+        codec: ``x264``, ``x265``, ``vp9`` or ``av1``.
         mode: ``qp`` (constant quantiser) or ``crf`` (constant quality).
         low, high: the codec's own steps; higher is worse.
     """
@@ -30,7 +31,8 @@ class Recipe:
     Attributes:
         processing: name of the kind, for the manifest.
         encodes: at least one; the last one makes the file.
-        filters: FFmpeg filters with the names of ``draws``, ``width`` and ``height`` in braces.
+        filters: FFmpeg filters with the names of ``draws``, ``width``, ``height`` and ``frames``
+            (how many there are) in braces. They must keep size and number of frames.
         draws: name -> equally likely values.
         detail: how the manifest tells the filters, a template as well; empty repeats them.
     """
@@ -50,10 +52,16 @@ class Recipe:
             )
 
 
+def codecs_of(rungs: Iterable[Iterable[Recipe]]) -> set[str]:
+    """Names of ``CODECS`` that rungs encode with."""
+    return {step.codec for rung in rungs for recipe in rung for step in recipe.encodes}
+
+
 def _x264(low: int, high: int, mode: str = "qp") -> Encode:
     return Encode("x264", mode, low, high)
 
 
+# The ladder of data=demo: a change here changes that data for everybody.
 # One version per rung; each shot draws one of its recipes. A reference and six versions, as in KVQ.
 # On the demo these ranges give labels from 1.0 to 5.0, and the kinds overlap, so that the kind
 # alone does not tell the label.
@@ -86,5 +94,75 @@ RUNGS: tuple[tuple[Recipe, ...], ...] = (
     (
         Recipe("twice", (Encode("x265", "crf", 32, 46), _x264(26, 38))),
         Recipe("twice", (Encode("vp9", "crf", 40, 60), _x264(26, 38))),
+    ),
+)
+
+
+def _filtered(processing: str, filters: str, values: Sequence[Any], detail: str = "") -> Recipe:
+    return Recipe(processing, (_x264(18, 30),), filters, {"strength": list(values)}, detail)
+
+
+# What `make_ladder.py` follows unless told otherwise, by the rungs' names. Again a reference and
+# six versions, but by today's four codecs, in bands of like VMAF (docs/ladder.md).
+LADDER: dict[str, tuple[Recipe, ...]] = {
+    "light": (
+        Recipe("transcode", (_x264(24, 31),)),
+        Recipe("transcode", (Encode("x265", "crf", 24, 30),)),
+        Recipe("transcode", (Encode("vp9", "crf", 28, 41),)),
+        Recipe("transcode", (Encode("av1", "crf", 30, 45),)),
+    ),
+    "middle": (
+        Recipe("transcode", (_x264(32, 37),)),
+        Recipe("transcode", (Encode("x265", "crf", 31, 36),)),
+        Recipe("transcode", (Encode("vp9", "crf", 42, 52),)),
+        Recipe("transcode", (Encode("av1", "crf", 46, 56),)),
+    ),
+    "heavy": (
+        Recipe("transcode", (_x264(38, 45),)),
+        Recipe("transcode", (Encode("x265", "crf", 37, 44),)),
+        Recipe("transcode", (Encode("vp9", "crf", 53, 63),)),
+        Recipe("transcode", (Encode("av1", "crf", 57, 63),)),
+    ),
+    "rescale": (
+        Recipe(
+            "rescale",
+            (_x264(20, 30, "crf"),),
+            "scale=trunc({width}/{factor}/2)*2:trunc({height}/{factor}/2)*2:flags={kernel}+accurate_rnd+bitexact,"
+            "scale={width}:{height}:flags={kernel}+accurate_rnd+bitexact",
+            {"factor": [1.5, 2, 3], "kernel": ["bilinear", "bicubic", "lanczos"]},
+            "1/{factor} {kernel}",
+        ),
+    ),
+    "filter": (
+        _filtered("denoise", "hqdn3d={strength}", range(6, 31, 4)),
+        _filtered("blur", "gblur=sigma={strength}", [0.7, 1, 1.4, 1.8, 2.2, 2.6, 3, 3.5]),
+        _filtered("noise", "noise=alls={strength}:allf=t", range(12, 61, 6)),
+    ),
+    "twice": (
+        Recipe("twice", (Encode("x265", "crf", 32, 46), _x264(26, 38))),
+        Recipe("twice", (Encode("vp9", "crf", 40, 60), _x264(26, 38))),
+        Recipe("twice", (Encode("av1", "crf", 45, 60), _x264(26, 38))),
+        Recipe("twice", (_x264(28, 40), Encode("av1", "crf", 38, 56))),
+    ),
+}
+
+# Frames dropped and the last one shown in their stead: every second, two and three of four, one of
+# five, and a halt of 10 frames in 25. Only for versions without a label: see docs/ladder.md.
+DROPS: tuple[Recipe, ...] = (
+    Recipe(
+        "drops",
+        (_x264(20, 32),),
+        # A group of frames that is not whole would be lost, so it is filled up first.
+        "tpad=stop=24:stop_mode=clone,shuffleframes={shown},trim=end_frame={frames}",
+        {
+            "shown": [
+                "0 0",
+                "0 0 0",
+                "0 0 0 0",
+                "0 1 2 3 3",
+                " ".join(str(n if n < 10 or n > 19 else 9) for n in range(25)),
+            ]
+        },
+        "frames {shown}",
     ),
 )

@@ -16,7 +16,7 @@ from distill.errors import ConfigError
 from distill.help import config_groups, help_page
 
 ROOT = Path(__file__).parents[2]
-DOORS = ["train_teacher", "pseudo_label", "train_student", "evaluate", "score"]
+DOORS = ["train_teacher", "pseudo_label", "train_student", "evaluate", "score", "make_ladder"]
 
 
 def refused(stage: str, *words: str, multirun: bool = True) -> str:

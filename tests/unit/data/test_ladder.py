@@ -19,8 +19,9 @@ import numpy as np
 import pytest
 
 from distill.data.ffmpeg import Ffmpeg, LadderError
-from distill.data.ladder import LadderRow, Shot, make_ladder, write_manifest
+from distill.data.ladder import make_ladder
 from distill.data.recipes import RUNGS, Encode, Recipe
+from distill.data.shots import LadderRow, Shot, write_manifest
 
 FPS = 25.0
 # The same shots for child processes, which import this module by its path.

@@ -1,0 +1,262 @@
+"""Make a labelled training set from good videos: real processing, labelled by VMAF.
+
+python make_ladder.py FOLDER --out ladder               every video in it, sub-folders too
+python make_ladder.py TABLE.csv --out ladder            columns video, group, split
+python make_ladder.py FOLDER --out ladder --dry-run     how much, how long; leaves nothing
+python train_teacher.py data=manifest data.manifest=ladder/manifest.csv
+
+Started again, the same command goes on where it was.
+"""
+
+import argparse
+import csv
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from distill.config import folder
+from distill.data.ffmpeg import Ffmpeg, LadderError
+from distill.data.ladder import cores, make_ladder
+from distill.data.ladder_file import Ladder, ladder_text, read_ladder, that_can_be_made
+from distill.data.ladder_readme import label_lines, readme
+from distill.data.manifest import Problem
+from distill.data.pairs import COLUMNS, make_pairs
+from distill.data.readers import make_reader
+from distill.data.recipes import DROPS, LADDER
+from distill.data.shots import LadderRow, Shot, replace_text, write_manifest, write_table
+from distill.data.sources import (
+    Source,
+    cut_shots,
+    find_sources,
+    group_of,
+    not_pristine,
+    pixels,
+    split_groups,
+)
+from distill.errors import ConfigError, DistillError, Interrupted
+from distill.stages.ladder_options import check, command, cut_of, parser
+
+LEFT_OUT = 1  # exit code where some sources were left out
+_SHOWN = 10  # problems on the terminal; all are in problems.csv
+
+
+@dataclass
+class _Plan:
+    """What will be made.
+
+    Attributes:
+        sources: in their order.
+        shots: of each source.
+        splits: of every group.
+        ladder: rungs by name.
+        problems: what was left out so far.
+    """
+
+    sources: list[Source]
+    shots: list[list[Shot]]
+    splits: dict[str, str]
+    ladder: Ladder
+    problems: list[Problem]
+
+    @property
+    def all_shots(self) -> list[Shot]:
+        return [shot for shots in self.shots for shot in shots]
+
+    @property
+    def videos(self) -> int:
+        return len(self.all_shots) * (len(self.ladder) + 1)
+
+
+def run(words: Sequence[str]) -> int:
+    """Make a ladder.
+
+    Args:
+        words: the command line, without the program's name.
+
+    Returns:
+        Exit code: 0, or 1 where some sources were left out.
+
+    Raises:
+        DistillError: wrong options, nothing made, or a signal.
+    """
+    options = parser(__doc__ or "").parse_args(words)
+    rungs: Ladder = {**LADDER, "drops": DROPS} if options.unlabelled else LADDER
+    if options.print_ladder:
+        print(ladder_text(rungs), end="")
+        return 0
+    if not (options.source and options.out):
+        raise ConfigError("give the videos and where to: python make_ladder.py SOURCE --out FOLDER")
+    shares, pairs = check(options)
+    out = folder(options.out)
+    if (out / "manifest.csv").exists() and not (out / ".ladder").exists():
+        raise ConfigError(f"--out {out}: holds a manifest.csv of another make; give a new folder")
+    try:
+        plan = _plan(options, rungs, shares, out)
+        if options.dry_run:
+            return _estimate(plan, options)
+        return _make(plan, options, pairs, out)
+    except KeyboardInterrupt as stop:
+        text = "stopped; what is finished is kept, and the same command goes on from there"
+        raise Interrupted.by(stop, text) from stop
+    except OSError as error:
+        raise LadderError(f"{error}; mend it, and the same command goes on") from error
+
+
+def _plan(options: argparse.Namespace, rungs: Ladder, shares: Sequence[int], out: Path) -> _Plan:
+    ffmpeg = Ffmpeg.find({"x264"}, labels=not options.unlabelled)
+    if options.ladder:
+        ladder: Ladder = read_ladder(folder(options.ladder), ffmpeg)
+        if not options.unlabelled and any(
+            r.processing == "drops" for x in ladder.values() for r in x
+        ):
+            _tell("warning: VMAF of repeated frames tells how far the picture moved, not how it")
+            _tell(
+                "  looks: a delay by one frame, which nobody sees, gave 12 to 94 (docs/ladder.md)"
+            )
+    else:
+        ladder, lines = that_can_be_made(rungs, ffmpeg)
+        for line in lines:
+            _tell(line)
+    reader = make_reader(options.reader)
+    workers = options.workers or cores()
+    where = folder(options.source)
+    sources, problems = find_sources(where, out, reader, options.seconds, workers, True)
+    if options.unlabelled:
+        for source in [source for source in sources if source.split in ("val", "test")]:
+            reason = f"its split is {source.split}; a pool made of it would tell a student of it"
+            problems.append(Problem(str(where), source.line, source.video, reason))
+            sources.remove(source)
+        sources = [replace(source, split="pool") for source in sources]
+    splits = split_groups(sources, shares)
+    cut = cut_of(options)
+    shots = [
+        cut_shots(source, cut, reader, splits[group_of(source)] != "pool") for source in sources
+    ]
+    return _Plan(sources, shots, splits, ladder, problems)
+
+
+def _make(plan: _Plan, options: argparse.Namespace, counts: tuple[int, int], out: Path) -> int:
+    _tell(f"{len(plan.sources)} sources, {len(plan.all_shots)} shots, {plan.videos} videos")
+    _tell_moved(out / "manifest.csv", plan.splits)
+    rows: list[LadderRow] = []
+    failed: list[tuple[str, str]] = []
+    if plan.sources:
+        rows = make_ladder(
+            plan.all_shots,
+            out,
+            rungs=list(plan.ladder.values()),
+            seed=options.seed,
+            workers=options.workers,
+            on_problem=lambda shot, error: failed.append((shot.name, _reason(error))),
+        )
+    owner = {s.name: source for source, x in zip(plan.sources, plan.shots, strict=True) for s in x}
+    where = str(folder(options.source))
+    problems = plan.problems + [
+        Problem(where, owner[name].line, owner[name].video, reason)
+        for name, reason in sorted(failed, key=lambda item: (list(owner).index(item[0]), item[1]))
+    ]
+    (out / "videos").mkdir(parents=True, exist_ok=True)
+    header = ("file", "line", "video", "reason")
+    left_out = [tuple(getattr(problem, name) for name in header) for problem in problems]
+    write_table(out / "problems.csv", header, left_out)
+    _tell_problems(problems, out)
+    if not rows:
+        raise LadderError(f"nothing made: none of the videos in {where} can be used")
+
+    doubts = _doubts(plan, {row.shot for row in rows}, out)
+    for doubt in doubts[:_SHOWN]:
+        _tell(f"warning: {doubt}")
+    pairs = make_pairs(rows, plan.splits, counts, options.margin, options.seed)
+    table = [tuple(getattr(pair, name) for name in COLUMNS) for pair in pairs]
+    write_table(out / "pairs.csv", COLUMNS, table)
+    replace_text(out / "ladder.yaml", ladder_text(plan.ladder))
+    ffmpeg = Ffmpeg.find().version
+    text = readme(rows, plan.splits, pairs, doubts, command(options), ffmpeg, options.margin)
+    replace_text(out / "README.md", text)
+    write_manifest(rows, out / "manifest.csv", plan.splits)  # last: it says that all is there
+    print("\n".join(label_lines(rows)))
+    print(f"{len(rows)} videos: {out / 'manifest.csv'}")
+    return LEFT_OUT if problems else 0
+
+
+def _doubts(plan: _Plan, made: set[str], out: Path) -> list[str]:
+    """What speaks against sources as pristine ones."""
+    doubts = []
+    for source, shots in zip(plan.sources, plan.shots, strict=True):
+        used = [shot for shot in shots if shot.name in made]
+        if used:
+            files = [out / "videos" / f"{shot.name}_0.mp4" for shot in used]
+            if doubt := not_pristine(source, used, files):
+                doubts.append(f"{source.video}: {doubt}")
+    return doubts
+
+
+def _estimate(plan: _Plan, options: argparse.Namespace) -> int:
+    """Make one shot of middling size elsewhere, and say what all would take."""
+    _tell_problems(plan.problems, None)
+    if not plan.sources:
+        raise LadderError(f"none of the videos in {folder(options.source)} can be used")
+    cut = cut_of(options)
+    costs = [pixels(source, cut) for source in plan.sources]
+    order = sorted(range(len(costs)), key=costs.__getitem__)
+    middle = order[len(order) // 2]
+    shot = plan.shots[middle][0]
+    with tempfile.TemporaryDirectory(prefix="distill-ladder-") as name:
+        start = time.monotonic()
+        make_ladder(
+            [shot], Path(name), rungs=list(plan.ladder.values()), seed=options.seed, workers=1
+        )
+        seconds = time.monotonic() - start
+        size = sum(path.stat().st_size for path in Path(name, "videos").iterdir())
+    share = sum(c * len(s) for c, s in zip(costs, plan.shots, strict=True)) / costs[middle]
+    workers = options.workers or cores()
+    counts = Counter(plan.splits.values())
+    told = ", ".join(f"{split} {counts[split]}" for split in ("train", "val", "test", "pool"))
+    print(f"sources    {len(plan.sources)} ({len(plan.problems)} left out)")
+    print(f"contents   {told}")
+    print(f"videos     {plan.videos}: {len(plan.all_shots)} shots, {len(plan.ladder) + 1} each")
+    print(f"time       about {_duration(share * seconds / workers)} with {workers} workers")
+    print(f"space      about {share * size / 1e6:.0f} MB")
+    measured = f"{seconds:.1f} s, {size / 1e6:.1f} MB"
+    print(f"measured on one shot of {plan.sources[middle].video}: {measured}")
+    return LEFT_OUT if plan.problems else 0
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
+
+
+def _tell_moved(manifest: Path, splits: dict[str, str]) -> None:
+    """Warn where another set of sources moves contents between the splits of a finished ladder."""
+    if not manifest.exists():
+        return
+    with manifest.open(encoding="utf-8", newline="") as file:
+        before = {row.get("group", ""): row.get("split", "") for row in csv.DictReader(file)}
+    moved = [group for group, split in splits.items() if before.get(group, split) != split]
+    if moved:
+        _tell(
+            f"warning: {len(moved)} contents change their split (first: {moved[0]}, "
+            f"{before[moved[0]]} to {splits[moved[0]]}): a model of the old manifest may know the "
+            "new test; a table with the column split holds them"
+        )
+
+
+def _tell_problems(problems: Sequence[Problem], out: Path | None) -> None:
+    if problems:
+        _tell(f"{len(problems)} left out" + (f", see {out / 'problems.csv'}:" if out else ":"))
+        for problem in problems[:_SHOWN]:
+            _tell(f"  {problem.video}: {problem.reason}")
+
+
+def _reason(error: DistillError) -> str:
+    return str(getattr(error, "reason", error))
+
+
+_tell = partial(print, file=sys.stderr)
