@@ -107,21 +107,21 @@ def _filtered(processing: str, filters: str, values: Sequence[Any], detail: str 
 LADDER: dict[str, tuple[Recipe, ...]] = {
     "light": (
         Recipe("transcode", (_x264(24, 31),)),
-        Recipe("transcode", (Encode("x265", "crf", 24, 30),)),
+        Recipe("transcode", (Encode("x265", "crf", 22, 28),)),
         Recipe("transcode", (Encode("vp9", "crf", 28, 41),)),
-        Recipe("transcode", (Encode("av1", "crf", 30, 45),)),
+        Recipe("transcode", (Encode("av1", "crf", 33, 48),)),
     ),
     "middle": (
         Recipe("transcode", (_x264(32, 37),)),
-        Recipe("transcode", (Encode("x265", "crf", 31, 36),)),
-        Recipe("transcode", (Encode("vp9", "crf", 42, 52),)),
-        Recipe("transcode", (Encode("av1", "crf", 46, 56),)),
+        Recipe("transcode", (Encode("x265", "crf", 29, 34),)),
+        Recipe("transcode", (Encode("vp9", "crf", 42, 53),)),
+        Recipe("transcode", (Encode("av1", "crf", 49, 58),)),
     ),
     "heavy": (
         Recipe("transcode", (_x264(38, 45),)),
-        Recipe("transcode", (Encode("x265", "crf", 37, 44),)),
-        Recipe("transcode", (Encode("vp9", "crf", 53, 63),)),
-        Recipe("transcode", (Encode("av1", "crf", 57, 63),)),
+        Recipe("transcode", (Encode("x265", "crf", 35, 41),)),
+        Recipe("transcode", (Encode("vp9", "crf", 54, 63),)),
+        Recipe("transcode", (Encode("av1", "crf", 59, 63),)),
     ),
     "rescale": (
         Recipe(

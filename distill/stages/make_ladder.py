@@ -52,14 +52,14 @@ class _Plan:
     Attributes:
         sources: in their order.
         shots: of each source.
-        splits: of every group.
+        shares: of train, val and test, in percent.
         ladder: rungs by name.
         problems: what was left out so far.
     """
 
     sources: list[Source]
     shots: list[list[Shot]]
-    splits: dict[str, str]
+    shares: Sequence[int]
     ladder: Ladder
     problems: list[Problem]
 
@@ -111,12 +111,11 @@ def _plan(options: argparse.Namespace, rungs: Ladder, shares: Sequence[int], out
     ffmpeg = Ffmpeg.find({"x264"}, labels=not options.unlabelled)
     if options.ladder:
         ladder: Ladder = read_ladder(folder(options.ladder), ffmpeg)
-        if not options.unlabelled and any(
-            r.processing == "drops" for x in ladder.values() for r in x
-        ):
-            _tell("warning: VMAF of repeated frames tells how far the picture moved, not how it")
+        kinds = {recipe.processing for recipes in ladder.values() for recipe in recipes}
+        if "drops" in kinds and not options.unlabelled:
             _tell(
-                "  looks: a delay by one frame, which nobody sees, gave 12 to 94 (docs/ladder.md)"
+                f"warning: {options.ladder}: drops: VMAF of repeated frames tells how far the "
+                "picture moved, not how it looks (docs/ladder.md)"
             )
     else:
         ladder, lines = that_can_be_made(rungs, ffmpeg)
@@ -132,20 +131,21 @@ def _plan(options: argparse.Namespace, rungs: Ladder, shares: Sequence[int], out
             problems.append(Problem(str(where), source.line, source.video, reason))
             sources.remove(source)
         sources = [replace(source, split="pool") for source in sources]
-    splits = split_groups(sources, shares)
     cut = cut_of(options)
-    shots = [
-        cut_shots(source, cut, reader, splits[group_of(source)] != "pool") for source in sources
-    ]
-    return _Plan(sources, shots, splits, ladder, problems)
+    shots = [cut_shots(source, cut, reader, source.split != "pool") for source in sources]
+    if short := sum(len(found) < options.shots for found in shots):
+        _tell(f"{short} sources are too short for {options.shots} shots; they give what they hold")
+    return _Plan(sources, shots, shares, ladder, problems)
 
 
 def _make(plan: _Plan, options: argparse.Namespace, counts: tuple[int, int], out: Path) -> int:
     _tell(f"{len(plan.sources)} sources, {len(plan.all_shots)} shots, {plan.videos} videos")
-    _tell_moved(out / "manifest.csv", plan.splits)
     rows: list[LadderRow] = []
     failed: list[tuple[str, str]] = []
     if plan.sources:
+        _tell_moved(out / "manifest.csv", split_groups(plan.sources, plan.shares))
+        # From now on it may tell of videos that are made anew; at the end it is back.
+        (out / "manifest.csv").unlink(missing_ok=True)
         rows = make_ladder(
             plan.all_shots,
             out,
@@ -168,17 +168,20 @@ def _make(plan: _Plan, options: argparse.Namespace, counts: tuple[int, int], out
     if not rows:
         raise LadderError(f"nothing made: none of the videos in {where} can be used")
 
+    # Over what was made: a source that proved damaged must not be all there is of a split.
+    groups = {row.group for row in rows}
+    splits = split_groups([s for s in plan.sources if group_of(s) in groups], plan.shares)
     doubts = _doubts(plan, {row.shot for row in rows}, out)
     for doubt in doubts[:_SHOWN]:
         _tell(f"warning: {doubt}")
-    pairs = make_pairs(rows, plan.splits, counts, options.margin, options.seed)
+    pairs = make_pairs(rows, splits, counts, options.margin, options.seed)
     table = [tuple(getattr(pair, name) for name in COLUMNS) for pair in pairs]
     write_table(out / "pairs.csv", COLUMNS, table)
     replace_text(out / "ladder.yaml", ladder_text(plan.ladder))
     ffmpeg = Ffmpeg.find().version
-    text = readme(rows, plan.splits, pairs, doubts, command(options), ffmpeg, options.margin)
+    text = readme(rows, splits, pairs, doubts, command(options), ffmpeg, options.margin)
     replace_text(out / "README.md", text)
-    write_manifest(rows, out / "manifest.csv", plan.splits)  # last: it says that all is there
+    write_manifest(rows, out / "manifest.csv", splits)  # last: it says that all is there
     print("\n".join(label_lines(rows)))
     print(f"{len(rows)} videos: {out / 'manifest.csv'}")
     return LEFT_OUT if problems else 0
@@ -201,21 +204,29 @@ def _estimate(plan: _Plan, options: argparse.Namespace) -> int:
     _tell_problems(plan.problems, None)
     if not plan.sources:
         raise LadderError(f"none of the videos in {folder(options.source)} can be used")
-    cut = cut_of(options)
-    costs = [pixels(source, cut) for source in plan.sources]
+    costs = [pixels(source, cut_of(options)) for source in plan.sources]
     order = sorted(range(len(costs)), key=costs.__getitem__)
-    middle = order[len(order) // 2]
-    shot = plan.shots[middle][0]
-    with tempfile.TemporaryDirectory(prefix="distill-ladder-") as name:
-        start = time.monotonic()
-        make_ladder(
-            [shot], Path(name), rungs=list(plan.ladder.values()), seed=options.seed, workers=1
-        )
-        seconds = time.monotonic() - start
-        size = sum(path.stat().st_size for path in Path(name, "videos").iterdir())
-    share = sum(c * len(s) for c, s in zip(costs, plan.shots, strict=True)) / costs[middle]
+    broken: list[DistillError] = []
+    for taken in order[len(order) // 2 :] + order[: len(order) // 2]:
+        with tempfile.TemporaryDirectory(prefix="distill-ladder-") as name:
+            start = time.monotonic()
+            rows = make_ladder(
+                plan.shots[taken][:1],
+                Path(name),
+                rungs=list(plan.ladder.values()),
+                seed=options.seed,
+                workers=1,
+                on_problem=lambda _, error: broken.append(error),
+            )
+            seconds = time.monotonic() - start
+            size = sum(path.stat().st_size for path in Path(name, "videos").iterdir())
+        if rows:  # else it is damaged, and the next one is measured
+            break
+    else:
+        raise broken[-1]
+    share = sum(c * len(s) for c, s in zip(costs, plan.shots, strict=True)) / costs[taken]
     workers = options.workers or cores()
-    counts = Counter(plan.splits.values())
+    counts = Counter(split_groups(plan.sources, plan.shares).values())
     told = ", ".join(f"{split} {counts[split]}" for split in ("train", "val", "test", "pool"))
     print(f"sources    {len(plan.sources)} ({len(plan.problems)} left out)")
     print(f"contents   {told}")
@@ -223,7 +234,7 @@ def _estimate(plan: _Plan, options: argparse.Namespace) -> int:
     print(f"time       about {_duration(share * seconds / workers)} with {workers} workers")
     print(f"space      about {share * size / 1e6:.0f} MB")
     measured = f"{seconds:.1f} s, {size / 1e6:.1f} MB"
-    print(f"measured on one shot of {plan.sources[middle].video}: {measured}")
+    print(f"measured on one shot of {plan.sources[taken].video}: {measured}")
     return LEFT_OUT if plan.problems else 0
 
 
