@@ -164,6 +164,10 @@ def cut_shots(source: Source, cut: Cut, reader: VideoReader, labelled: bool) -> 
     """The shots of one source, each in the middle of its share of the duration."""
     info = source.info
     count = max(1, min(cut.shots, int(info.duration / cut.seconds + 1e-6)))
+    # Square pixels first: a picture that players stretch is stretched in the file.
+    filters = ["scale='if(eq(sar,1),iw,round(iw*sar/2)*2)':ih"]
+    if min(info.width, info.height) > cut.short_side:
+        filters.append(shrink(cut.short_side))
     shots = []
     for number in range(count):
         middle = (number + 0.5) * info.duration / count
@@ -177,8 +181,7 @@ def cut_shots(source: Source, cut: Cut, reader: VideoReader, labelled: bool) -> 
                 fps=min(info.fps, cut.fps or math.inf),
                 start=start,
                 duration=cut.seconds,
-                # Square pixels first: a picture that players stretch is stretched in the file.
-                filters=f"scale='if(eq(sar,1),iw,round(iw*sar/2)*2)':ih,{shrink(cut.short_side)}",
+                filters=",".join(filters),
                 version=source.content,
                 labelled=labelled,
                 check=partial(_decode, source, reader, start, cut.seconds),

@@ -156,13 +156,14 @@ def _make(plan: _Plan, options: argparse.Namespace, counts: tuple[int, int], out
         )
     owner = {s.name: source for source, x in zip(plan.sources, plan.shots, strict=True) for s in x}
     where = str(folder(options.source))
+    order = list(owner)
     problems = plan.problems + [
         Problem(where, owner[name].line, owner[name].video, reason)
-        for name, reason in sorted(failed, key=lambda item: (list(owner).index(item[0]), item[1]))
+        for name, reason in sorted(failed, key=lambda item: (order.index(item[0]), item[1]))
     ]
     (out / "videos").mkdir(parents=True, exist_ok=True)
     header = ("file", "line", "video", "reason")
-    left_out = [tuple(getattr(problem, name) for name in header) for problem in problems]
+    left_out = [(options.source, p.line, p.video, p.reason) for p in problems]
     write_table(out / "problems.csv", header, left_out)
     _tell_problems(problems, out)
     if not rows:
