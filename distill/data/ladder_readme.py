@@ -11,9 +11,10 @@ _LABELLED = """\
 `mos` is 1 + 4 * VMAF / 100: VMAF (vmaf_v0.6.1, mean over the frames) of each version against its
 reference, version 0, on the scale of opinions. **Nobody was asked.** The labels order the versions
 of one content well. They know nothing of how good the reference itself is, of beauty, of what the
-video shows, and little of banding, of colour, and of dropped frames. Sharpening is not among the
-distortions, because VMAF rewards it. A model that learned from this tells how far a video is from
-its pristine source; how it agrees with people is for a test with people's opinions to say.
+video shows, or of colour. The default ladder leaves out what VMAF misjudges: sharpening, which it
+rewards; noise, of which it sees too little; dropped frames, which it takes for ruin. A model that
+learned from this tells how far a video is from its pristine source; how it agrees with people is
+for a test with people's opinions to say.
 """
 _UNLABELLED = """\
 A pool without labels: `mos` is empty, nothing measured VMAF. A teacher labels it:

@@ -136,7 +136,6 @@ LADDER: dict[str, tuple[Recipe, ...]] = {
     "filter": (
         _filtered("denoise", "hqdn3d={strength}", range(6, 31, 4)),
         _filtered("blur", "gblur=sigma={strength}", [0.7, 1, 1.4, 1.8, 2.2, 2.6, 3, 3.5]),
-        _filtered("noise", "noise=alls={strength}:allf=t", range(12, 61, 6)),
     ),
     "twice": (
         Recipe("twice", (Encode("x265", "crf", 32, 46), _x264(26, 38))),
@@ -146,23 +145,27 @@ LADDER: dict[str, tuple[Recipe, ...]] = {
     ),
 }
 
-# Frames dropped and the last one shown in their stead: every second, two and three of four, one of
-# five, and a halt of 10 frames in 25. Only for versions without a label: see docs/ladder.md.
-DROPS: tuple[Recipe, ...] = (
-    Recipe(
-        "drops",
-        (_x264(20, 32),),
-        # A group of frames that is not whole would be lost, so it is filled up first.
-        "tpad=stop=24:stop_mode=clone,shuffleframes={shown},trim=end_frame={frames}",
-        {
-            "shown": [
-                "0 0",
-                "0 0 0",
-                "0 0 0 0",
-                "0 1 2 3 3",
-                " ".join(str(n if n < 10 or n > 19 else 9) for n in range(25)),
-            ]
-        },
-        "frames {shown}",
+# What VMAF misjudges (docs/ladder.md), so that only versions without a label have it besides. Frames
+# are dropped and the last one shown in their stead: every second, two of three, three of four, one
+# of five, and a halt of 10 frames in 25.
+POOL_ONLY: dict[str, tuple[Recipe, ...]] = {
+    "noise": (_filtered("noise", "noise=alls={strength}:allf=t", range(6, 31, 4)),),
+    "drops": (
+        Recipe(
+            "drops",
+            (_x264(20, 32),),
+            # A group of frames that is not whole would be lost, so it is filled up first.
+            "tpad=stop=24:stop_mode=clone,shuffleframes={shown},trim=end_frame={frames}",
+            {
+                "shown": [
+                    "0 0",
+                    "0 0 0",
+                    "0 0 0 0",
+                    "0 1 2 3 3",
+                    " ".join(str(n if n < 10 or n > 19 else 9) for n in range(25)),
+                ]
+            },
+            "frames {shown}",
+        ),
     ),
-)
+}

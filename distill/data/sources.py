@@ -143,13 +143,11 @@ def split_groups(sources: Sequence[Source], shares: Sequence[int]) -> dict[str, 
     order = sorted(keys, key=lambda group: seed_of(*sorted(keys[group])))
     count = len(order)
     if count < 3 and shares[0]:
-        val = test = 0
+        sizes = [count, 0, 0]
     else:
-        val, test = (max(1, round(share / 100 * count)) if share else 0 for share in shares[1:])
-        least = 1 if shares[0] else 0  # for train, whatever the rounding took
-        test = min(test, count - least)
-        val = min(val, count - least - test) if shares[0] else count - test
-    names = ["val"] * val + ["test"] * test
+        sizes = [max(1, round(share / 100 * count)) if share else 0 for share in shares]
+        sizes[sizes.index(max(sizes))] += count - sum(sizes)
+    names = ["val"] * sizes[1] + ["test"] * sizes[2]
     return held | {
         group: names[place] if place < len(names) else "train" for place, group in enumerate(order)
     }

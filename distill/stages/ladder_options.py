@@ -27,7 +27,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     add("--fps", type=float, help="frames per second at most; default: each source's own")
     add("--seed", type=int, default=0, help="of the recipes, their strengths and the pairs")
     add("--split", default="70/15/15", metavar="TRAIN/VAL/TEST", help="in percent, by content")
-    add("--unlabelled", action="store_true", help="a pool: no VMAF, and frame drops as well")
+    add("--unlabelled", action="store_true", help="a pool: no VMAF; noise and frame drops as well")
     text = "of one content and of two, per 122 contents of a split (default 169/231, as KVQ's test)"
     add("--pairs", default="/".join(map(str, PER_CONTENTS)), metavar="N/M", help=text)
     text = "labels of a pair differ by more, on the scale 1 to 5 (default 0.25)"

@@ -27,7 +27,7 @@ from distill.data.ladder_readme import label_lines, readme
 from distill.data.manifest import Problem
 from distill.data.pairs import COLUMNS, make_pairs
 from distill.data.readers import make_reader
-from distill.data.recipes import DROPS, LADDER
+from distill.data.recipes import LADDER, POOL_ONLY
 from distill.data.shots import LadderRow, Shot, replace_text, write_manifest, write_table
 from distill.data.sources import (
     Source,
@@ -85,7 +85,7 @@ def run(words: Sequence[str]) -> int:
         DistillError: wrong options, nothing made, or a signal.
     """
     options = parser(__doc__ or "").parse_args(words)
-    rungs: Ladder = {**LADDER, "drops": DROPS} if options.unlabelled else LADDER
+    rungs: Ladder = LADDER | POOL_ONLY if options.unlabelled else LADDER
     if options.print_ladder:
         print(ladder_text(rungs), end="")
         return 0
@@ -112,10 +112,10 @@ def _plan(options: argparse.Namespace, rungs: Ladder, shares: Sequence[int], out
     if options.ladder:
         ladder: Ladder = read_ladder(folder(options.ladder), ffmpeg)
         kinds = {recipe.processing for recipes in ladder.values() for recipe in recipes}
-        if "drops" in kinds and not options.unlabelled:
+        if not options.unlabelled and (doubtful := sorted(kinds & set(POOL_ONLY))):
             _tell(
-                f"warning: {options.ladder}: drops: VMAF of repeated frames tells how far the "
-                "picture moved, not how it looks (docs/ladder.md)"
+                f"warning: {options.ladder}: VMAF misjudges {' and '.join(doubtful)}; "
+                "such labels mislead (docs/ladder.md)"
             )
     else:
         ladder, lines = that_can_be_made(rungs, ffmpeg)

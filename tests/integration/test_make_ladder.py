@@ -254,9 +254,9 @@ def test_a_pool_has_no_labels_and_no_held_out_content(
     code, _, told = finish(start(root, tmp_path, sources, *words))
     assert code == 1 and "plain.mp4: its split is test" in told
     rows = table(tmp_path / "set" / "manifest.csv")
-    assert [row["processing"] for row in rows][-1] == "drops" and len(rows) == 8
+    assert [row["processing"] for row in rows][-2:] == ["noise", "drops"] and len(rows) == 9
     assert {(row["mos"], row["split"]) for row in rows} == {("", "pool")}
-    assert len(read_pool(tmp_path / "set" / "manifest.csv").rows) == 8
+    assert len(read_pool(tmp_path / "set" / "manifest.csv").rows) == 9
     assert "pseudo_label.py" in (tmp_path / "set" / "README.md").read_text()
     assert len(table(tmp_path / "set" / "pairs.csv")) == 0
 
