@@ -145,9 +145,9 @@ LADDER: dict[str, tuple[Recipe, ...]] = {
     ),
 }
 
-# What VMAF misjudges (docs/ladder.md), so that only versions without a label have it besides. Frames
-# are dropped and the last one shown in their stead: every second, two of three, three of four, one
-# of five, and a halt of 10 frames in 25.
+# What VMAF misjudges (docs/ladder.md), so that only versions without a label have it besides. Of
+# dropped frames the one before is shown again: every second, two of three, three of four, one of
+# five, and a halt of 10 frames in 25.
 POOL_ONLY: dict[str, tuple[Recipe, ...]] = {
     "noise": (_filtered("noise", "noise=alls={strength}:allf=t", range(6, 31, 4)),),
     "drops": (

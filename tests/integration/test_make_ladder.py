@@ -178,7 +178,7 @@ def test_pairs_are_ordered_by_labels_that_differ(made: tuple[Path, str, str]) ->
 def test_readme_has_the_command_and_what_labels_are(made: tuple[Path, str, str]) -> None:
     text = (made[0] / "README.md").read_text()
     assert "python make_ladder.py src --out set --seconds 0.4 --shots 1 --short-side 540" in text
-    assert "1 + 4 * VMAF / 100" in text and "Nobody was asked" in text and "Sharpening" in text
+    assert "1 + 4 * VMAF / 100" in text and "Nobody was asked" in text and "sharpening" in text
     assert "workers" not in text
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from distill.data.ffmpeg import Ffmpeg, LadderError
 from distill.data.ladder import make_ladder
 from distill.data.recipes import RUNGS, Encode, Recipe
 from distill.data.shots import LadderRow, Shot, write_manifest
+from distill.errors import VideoError
 
 FPS = 25.0
 # The same shots for child processes, which import this module by its path.
@@ -249,6 +251,30 @@ def test_agrees_with_labels_made_elsewhere(shared_dir: Path) -> None:
         reference = folder / f"videos/{record['group']}_0.mp4"
         label = ffmpeg.vmaf(folder / record["video"], reference)
         assert label == pytest.approx(float(record["vmaf"]), abs=0.01)
+
+
+def test_what_fails_is_left_out_where_somebody_listens(tmp_path: Path) -> None:
+    def damaged() -> None:
+        raise VideoError("b.mp4", "reader", "damaged")
+
+    whole, bad = shots()[0], replace(shots()[1], name="bad", check=damaged)
+    dropped = Recipe("drops", (Encode("x264", "qp", 20, 20),), "framestep=2")
+    make = partial(make_ladder, folder=tmp_path, rungs=[RUNGS[0], [dropped]], progress=False)
+    told: list[tuple[str, str]] = []
+    rows = make([bad, whole], on_problem=lambda shot, error: told.append((shot.name, str(error))))
+    assert [row.video for row in rows] == ["videos/wide_0.mp4", "videos/wide_1.mp4"]
+    assert told[0] == ("bad", "b.mp4: reader: damaged")
+    assert told[1][0] == "wide" and "version 2 (framestep=2): 3 frames of 6" in told[1][1]
+    assert sorted(digests(tmp_path)) == [row.video for row in rows]
+    with pytest.raises(VideoError, match="damaged"):
+        make([bad])
+
+
+def test_stopped_ffmpeg_starts_nothing_more(ladder: tuple[Path, list[LadderRow]]) -> None:
+    ffmpeg, video = Ffmpeg.find(), ladder[0] / "videos" / "wide_0.mp4"
+    ffmpeg.stop()
+    with pytest.raises(LadderError, match="stopped"):
+        ffmpeg.vmaf(video, video)
 
 
 def fake_ffmpeg(folder: Path, text: str) -> str:
