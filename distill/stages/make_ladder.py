@@ -42,6 +42,7 @@ from distill.errors import ConfigError, DistillError, Interrupted
 from distill.stages.ladder_options import check, command, cut_of, parser
 
 LEFT_OUT = 1  # exit code where some sources were left out
+_FILES = ("manifest.csv", "README.md", "pairs.csv", "problems.csv", "ladder.yaml")
 _SHOWN = 10  # problems on the terminal; all are in problems.csv
 
 
@@ -93,8 +94,9 @@ def run(words: Sequence[str]) -> int:
         raise ConfigError("give the videos and where to: python make_ladder.py SOURCE --out FOLDER")
     shares, pairs = check(options)
     out = folder(options.out)
-    if (out / "manifest.csv").exists() and not (out / ".ladder").exists():
-        raise ConfigError(f"--out {out}: holds a manifest.csv of another make; give a new folder")
+    taken = [name for name in _FILES if (out / name).exists()]
+    if taken and not (out / ".ladder").exists():
+        raise ConfigError(f"--out {out}: holds a {taken[0]} of another make; give a new folder")
     try:
         plan = _plan(options, rungs, shares, out)
         if options.dry_run:
@@ -103,6 +105,8 @@ def run(words: Sequence[str]) -> int:
     except KeyboardInterrupt as stop:
         text = "stopped; what is finished is kept, and the same command goes on from there"
         raise Interrupted.by(stop, text) from stop
+    except BrokenPipeError:  # who reads has heard enough; the door knows what to do
+        raise
     except OSError as error:
         raise LadderError(f"{error}; mend it, and the same command goes on") from error
 

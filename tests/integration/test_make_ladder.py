@@ -281,7 +281,7 @@ def test_dry_run_says_how_much_and_leaves_nothing(
         (["src", "--out", "set", "--seconds", "0"], "--seconds=0.0 must be"),
         (["src", "--out", "set", "--pairs", "many"], "--pairs many: give two numbers"),
         (["src", "--out", "set", "--seconds", "9"], "nothing made: none of the videos in"),
-        (["src", "--out", ".", "--seconds", "9"], "holds a manifest.csv of another make"),
+        (["src", "--out", ".", "--seconds", "9"], "holds a README.md of another make"),
         (["src", "--out", "set", "--ladder", "no.yaml"], "no.yaml: cannot be read"),
     ],
 )
@@ -289,6 +289,6 @@ def test_nothing_made_is_2_with_one_message(
     root: Path, sources: Path, tmp_path: Path, words: list[str], text: str
 ) -> None:
     if "." in words:
-        tmp_path.joinpath("manifest.csv").write_text("video\n")
+        tmp_path.joinpath("README.md").write_text("mine")
     code, out, told = finish(start(root, tmp_path, sources, *words))
     assert (code, out) == (2, "") and text in told.splitlines()[-1]
