@@ -42,7 +42,7 @@ from distill.errors import ConfigError, DistillError, Interrupted
 from distill.stages.ladder_options import check, command, cut_of, parser
 
 LEFT_OUT = 1  # exit code where some sources were left out
-_FILES = ("manifest.csv", "README.md", "pairs.csv", "problems.csv", "ladder.yaml")
+_FILES = ("manifest.csv", "README.md", "pairs.csv", "ladder.yaml")
 _SHOWN = 10  # problems on the terminal; all are in problems.csv
 
 
@@ -165,7 +165,7 @@ def _make(plan: _Plan, options: argparse.Namespace, counts: tuple[int, int], out
         Problem(where, owner[name].line, owner[name].video, reason)
         for name, reason in sorted(failed, key=lambda item: (order.index(item[0]), item[1]))
     ]
-    (out / "videos").mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
     header = ("file", "line", "video", "reason")
     left_out = [(options.source, p.line, p.video, p.reason) for p in problems]
     write_table(out / "problems.csv", header, left_out)

@@ -290,5 +290,6 @@ def test_nothing_made_is_2_with_one_message(
 ) -> None:
     if "." in words:
         tmp_path.joinpath("README.md").write_text("mine")
-    code, out, told = finish(start(root, tmp_path, sources, *words))
-    assert (code, out) == (2, "") and text in told.splitlines()[-1]
+    for _ in range(2):  # the first leaves nothing that the second would take for another's
+        code, out, told = finish(start(root, tmp_path, sources, *words))
+        assert (code, out) == (2, "") and text in told.splitlines()[-1]
