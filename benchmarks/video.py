@@ -43,13 +43,13 @@ import torch
 from PIL import Image
 
 from distill.data.dataset import read_views
-from distill.data.ffmpeg import Ffmpeg
 from distill.data.reader import VideoReader
 from distill.data.readers import make_reader
 from distill.data.sampling import motion_chunks
 from distill.data.views import Fragments, KeyFrames, MotionChunks, NativePatches, View
 from distill.data.views.base import chw, resize
 from distill.errors import ConfigError
+from distill.ladder.ffmpeg import Ffmpeg
 
 FPS, SECONDS = 30, 10
 SIZES = {"1080p": (1080, 1920), "540p": (540, 960)}

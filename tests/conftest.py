@@ -91,7 +91,7 @@ def shared_dir(pytestconfig: pytest.Config) -> Path:
 @pytest.fixture(scope="session")
 def demo_manifest() -> Path:
     """The manifest of the embedded data set in its tiny size, made once per run."""
-    from distill.data.demo import make_demo
+    from distill.ladder.demo import make_demo
 
     cache = Path(os.environ["DISTILL_CACHE"])
     cache.mkdir(parents=True, exist_ok=True)

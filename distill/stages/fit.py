@@ -14,7 +14,6 @@ from distill.bundle import load_weights
 from distill.config import TrainStudentConfig, TrainTeacherConfig, folder
 from distill.data.datamodule import VQADataModule
 from distill.data.dataset import Example
-from distill.data.demo import cache_folder
 from distill.data.features import FeatureStore
 from distill.data.loading import decoding_workers
 from distill.data.manifest import Manifest, Problem, Row
@@ -22,6 +21,7 @@ from distill.data.reader import VideoReader
 from distill.errors import ManifestError
 from distill.features import feature_store, fill
 from distill.inference import Scored, score_all
+from distill.ladder.demo import cache_folder
 from distill.losses import WeightedLoss
 from distill.metrics import Logistic4, Scores, calibrate, evaluate
 from distill.model import QualityModel

@@ -10,11 +10,11 @@ from distill.bundle import Bundle, buildable, find_bundle, load_bundle
 from distill.config import DataConfig, folder, split_target
 from distill.data.adapters import read_published
 from distill.data.dataset import Example
-from distill.data.demo import make_demo
 from distill.data.identity import content_hash, seed_of
 from distill.data.manifest import Manifest, Problem, Row, read_manifest
 from distill.errors import BundleError, ConfigError, LabelStoreError, ManifestError
 from distill.labels import Label, LabelStore, find_store
+from distill.ladder.demo import make_demo
 from distill.model import QualityModel
 
 log = logging.getLogger(__name__)

@@ -5,9 +5,9 @@ import re
 import shlex
 
 from distill.checks import above, at_least
-from distill.data.pairs import PER_CONTENTS
-from distill.data.sources import MIN_SIDE, Cut
 from distill.errors import ConfigError
+from distill.ladder.pairs import PER_CONTENTS
+from distill.ladder.sources import MIN_SIDE, Cut
 
 
 def parser(description: str) -> argparse.ArgumentParser:

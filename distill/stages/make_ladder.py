@@ -20,16 +20,17 @@ from functools import partial
 from pathlib import Path
 
 from distill.config import folder
-from distill.data.ffmpeg import Ffmpeg, LadderError
-from distill.data.ladder import cores, make_ladder
-from distill.data.ladder_file import Ladder, ladder_text, read_ladder, that_can_be_made
-from distill.data.ladder_readme import label_lines, readme
 from distill.data.manifest import Problem
-from distill.data.pairs import COLUMNS, make_pairs
 from distill.data.readers import make_reader
-from distill.data.recipes import LADDER, POOL_ONLY
-from distill.data.shots import LadderRow, Shot, replace_text, write_manifest, write_table
-from distill.data.sources import (
+from distill.errors import ConfigError, DistillError, Interrupted
+from distill.ladder.build import cores, make_ladder
+from distill.ladder.ffmpeg import Ffmpeg, LadderError
+from distill.ladder.file import Ladder, ladder_text, read_ladder, that_can_be_made
+from distill.ladder.pairs import COLUMNS, make_pairs
+from distill.ladder.readme import label_lines, readme
+from distill.ladder.recipes import LADDER, POOL_ONLY
+from distill.ladder.shots import LadderRow, Shot, replace_text, write_manifest, write_table
+from distill.ladder.sources import (
     Source,
     cut_shots,
     find_sources,
@@ -38,7 +39,6 @@ from distill.data.sources import (
     pixels,
     split_groups,
 )
-from distill.errors import ConfigError, DistillError, Interrupted
 from distill.stages.ladder_options import check, command, cut_of, parser
 
 LEFT_OUT = 1  # exit code where some sources were left out

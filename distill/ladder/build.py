@@ -22,11 +22,11 @@ import av
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from distill.data.codecs import CODECS, Step
-from distill.data.ffmpeg import Ffmpeg, LadderError
-from distill.data.recipes import RUNGS, Recipe, codecs_of
-from distill.data.shots import LadderRow, Shot, replace_text
 from distill.errors import DistillError, VideoError
+from distill.ladder.codecs import CODECS, Step
+from distill.ladder.ffmpeg import Ffmpeg, LadderError
+from distill.ladder.recipes import RUNGS, Recipe, codecs_of
+from distill.ladder.shots import LadderRow, Shot, replace_text
 
 _LOG = logging.getLogger(__name__)
 _REFERENCE: Step = ("x264", "crf", 13)

@@ -4,8 +4,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 from distill import __version__
-from distill.data.pairs import Pair
-from distill.data.shots import LadderRow
+from distill.ladder.pairs import Pair
+from distill.ladder.shots import LadderRow
 
 _LABELLED = """\
 `mos` is 1 + 4 * VMAF / 100: VMAF (vmaf_v0.6.1, mean over the frames) of each version against its

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from distill.data.ffmpeg import LadderError
+from distill.ladder.ffmpeg import LadderError
 
 COLUMNS = ("video", "mos", "mos_std", "split", "group", "shot", "processing", "detail")
 

@@ -19,11 +19,11 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from distill.data.ffmpeg import Ffmpeg, LadderError
-from distill.data.ladder import make_ladder
-from distill.data.recipes import RUNGS, Encode, Recipe
-from distill.data.shots import LadderRow, Shot, write_manifest
 from distill.errors import VideoError
+from distill.ladder.build import make_ladder
+from distill.ladder.ffmpeg import Ffmpeg, LadderError
+from distill.ladder.recipes import RUNGS, Encode, Recipe
+from distill.ladder.shots import LadderRow, Shot, write_manifest
 
 FPS = 25.0
 # The same shots for child processes, which import this module by its path.

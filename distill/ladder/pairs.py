@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from distill.data.shots import LadderRow
+from distill.ladder.shots import LadderRow
 
 # Pairs of one content and of two in KVQ's test set of 122 contents.
 # Source: the published accuracies there are multiples of 1/169 and 1/231.

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from distill.data.codecs import CODECS, Step, encoder
 from distill.errors import DistillError
+from distill.ladder.codecs import CODECS, Step, encoder
 
 _MODEL = "vmaf_v0.6.1"
 # Even sides for 4:2:0, square pixels, and rounding that does not depend on the processor.

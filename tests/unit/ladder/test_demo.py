@@ -11,12 +11,12 @@ import av
 import numpy as np
 import pytest
 
-from distill.data import demo
-from distill.data.camera import camera_path, film
-from distill.data.demo import cache_folder, make_demo
-from distill.data.ffmpeg import LadderError
-from distill.data.ladder import LadderRow
 from distill.errors import ConfigError
+from distill.ladder import demo
+from distill.ladder.build import LadderRow
+from distill.ladder.camera import camera_path, film
+from distill.ladder.demo import cache_folder, make_demo
+from distill.ladder.ffmpeg import LadderError
 
 PHOTO, FILM = (640, 427), (320, 426)
 

@@ -9,9 +9,9 @@ from typing import Any
 import yaml
 
 from distill.checks import unknown_option
-from distill.data.codecs import CODECS, RATES
-from distill.data.ffmpeg import Ffmpeg, LadderError
-from distill.data.recipes import Encode, Recipe
+from distill.ladder.codecs import CODECS, RATES
+from distill.ladder.ffmpeg import Ffmpeg, LadderError
+from distill.ladder.recipes import Encode, Recipe
 
 Ladder = Mapping[str, Sequence[Recipe]]
 

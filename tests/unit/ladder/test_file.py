@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from distill.data.codecs import CODECS, RATES
-from distill.data.ffmpeg import Ffmpeg, LadderError
-from distill.data.ladder_file import ladder_text, read_ladder, that_can_be_made
-from distill.data.recipes import LADDER, POOL_ONLY, RUNGS, Encode, Recipe, codecs_of
+from distill.ladder.codecs import CODECS, RATES
+from distill.ladder.ffmpeg import Ffmpeg, LadderError
+from distill.ladder.file import ladder_text, read_ladder, that_can_be_made
+from distill.ladder.recipes import LADDER, POOL_ONLY, RUNGS, Encode, Recipe, codecs_of
 
 
 @pytest.fixture(scope="module")

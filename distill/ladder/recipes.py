@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from distill.data.codecs import CODECS
-from distill.data.ffmpeg import LadderError
+from distill.ladder.codecs import CODECS
+from distill.ladder.ffmpeg import LadderError
 
 
 @dataclass(frozen=True)

@@ -22,12 +22,12 @@ import numpy as np
 import PIL
 from PIL import Image
 
-from distill.data.camera import film
-from distill.data.ffmpeg import CODECS, Ffmpeg, LadderError, shrink
-from distill.data.ladder import make_ladder
-from distill.data.recipes import RUNGS, codecs_of
-from distill.data.shots import Shot, replace_text, write_manifest
 from distill.errors import ConfigError
+from distill.ladder.build import make_ladder
+from distill.ladder.camera import film
+from distill.ladder.ffmpeg import CODECS, Ffmpeg, LadderError, shrink
+from distill.ladder.recipes import RUNGS, codecs_of
+from distill.ladder.shots import Shot, replace_text, write_manifest
 
 # Raise it when the code changes what comes out; everybody's cache is then built anew.
 _RECIPE = 1

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill.data.codecs import Step
-from distill.data.ffmpeg import Ffmpeg
 from distill.data.identity import content_hash
-from distill.data.pairs import make_pairs
 from distill.data.reader import VideoInfo
 from distill.data.readers import make_reader
-from distill.data.shots import LadderRow, Shot
-from distill.data.sources import Cut, Source, cut_shots, group_of, not_pristine, split_groups
+from distill.ladder.codecs import Step
+from distill.ladder.ffmpeg import Ffmpeg
+from distill.ladder.pairs import make_pairs
+from distill.ladder.shots import LadderRow, Shot
+from distill.ladder.sources import Cut, Source, cut_shots, group_of, not_pristine, split_groups
 from tests.helpers.video_files import X264, ffmpeg
 
 READER = make_reader("pyav")

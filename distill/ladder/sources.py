@@ -11,13 +11,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from distill.data.ffmpeg import shrink
 from distill.data.identity import content_hash, seed_of
 from distill.data.manifest import COLUMNS, SPLITS, Problem, Row, read_pool
 from distill.data.reader import VideoInfo, VideoReader
-from distill.data.shots import Shot
 from distill.data.tables import read_table
 from distill.errors import ManifestError, VideoError
+from distill.ladder.ffmpeg import shrink
+from distill.ladder.shots import Shot
 
 MIN_SIDE = 128  # pixels; VMAF and a third of the size need some picture to look at
 # Bits per second over those of the source's own reference, below which a source is doubted. With
