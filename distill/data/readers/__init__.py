@@ -6,51 +6,81 @@ from pathlib import Path
 
 import numpy as np
 
+from distill.checks import one_of
 from distill.data.reader import VideoReader
 from distill.errors import ConfigError
 
+NAMES = ("auto", "pyav", "decord", "torchcodec")
 _INSTALL = {
     "decord": "pip install decord2 (it is imported as decord)",
     "pyav": "pip install av",
+    "torchcodec": "pip install torchcodec, and FFmpeg's shared libraries",
 }
 
 
-def make_reader(name: str = "auto") -> VideoReader:
+def make_reader(
+    name: str = "auto", *, threads: int = 1, hdr: str = "keep", time_limit: float | None = None
+) -> VideoReader:
     """The video reader of a name.
 
     Args:
-        name: ``decord`` (guarded, see DecordReader), ``pyav``, or ``auto``: decord where it
-            imports and decodes a small video that is written for the purpose, else pyav.
+        name: ``decord`` (guarded, see DecordReader), ``pyav``, ``torchcodec``, or ``auto``:
+            decord where it imports and decodes a small video that is written for the purpose,
+            else pyav.
+        threads: decoder threads of one read, >= 1.
+        hdr: what to do with HDR video: ``keep`` or ``refuse``.
+        time_limit: seconds that a video may take; it is decoded in a process that can be stopped
+            (see IsolatedReader). None decodes in this process, without a limit.
 
     Raises:
         ConfigError: the name is unknown, or what it needs is not installed or does not work.
     """
-    if name not in ("auto", "decord", "pyav"):
-        raise ConfigError(f"reader {name!r} is unknown; choose one of: auto, decord, pyav")
+    one_of("reader", name, NAMES)
+    if time_limit is not None:
+        from distill.data.readers.isolated import IsolatedReader
+
+        return IsolatedReader(name, time_limit, threads=threads, hdr=hdr)
     if name == "pyav":
-        return _pyav()
+        return _pyav(threads, hdr)
+    if name == "torchcodec":
+        return _torchcodec(threads, hdr)
     problem = _decord_problem()
     if not problem:
         from distill.data.readers.decord_reader import DecordReader
 
-        return DecordReader()
+        return DecordReader(threads=threads, hdr=hdr)
     if name == "auto":
-        return _pyav()
+        return _pyav(threads, hdr)
     raise ConfigError(f"reader 'decord' does not work here: {problem}; or choose reader 'pyav'")
 
 
-def _pyav() -> VideoReader:
+def _pyav(threads: int, hdr: str) -> VideoReader:
     try:
         from distill.data.readers.pyav import PyAVReader
     except (ImportError, OSError) as error:
         raise ConfigError(f"reader 'pyav' needs PyAV: {_INSTALL['pyav']} ({error})") from error
-    return PyAVReader()
+    return PyAVReader(threads=threads, hdr=hdr)
+
+
+def _torchcodec(threads: int, hdr: str) -> VideoReader:
+    try:
+        from distill.data.readers.torchcodec_reader import TorchcodecReader, problem
+    except (ImportError, OSError, RuntimeError) as error:  # what it raises without FFmpeg
+        found = " ".join(str(error).split())[:160]
+    else:
+        found = problem()
+        if not found:
+            return TorchcodecReader(threads=threads, hdr=hdr)
+    raise ConfigError(
+        f"reader 'torchcodec' does not work here: {found}; it needs {_INSTALL['torchcodec']};"
+        " or choose reader 'pyav'"
+    )
 
 
 @lru_cache(maxsize=1)
 def _decord_problem() -> str:
     """Why decord cannot be used, or an empty text; found out once per process."""
-    _pyav()  # the guard needs it
+    _pyav(1, "keep")  # the guard needs it
     try:
         import decord
     except (ImportError, OSError) as error:  # OSError: its native library does not load
