@@ -84,8 +84,8 @@ class IsolatedReader:
                 left -= time.monotonic() - start
                 if reply is None:
                     raise VideoError(path, self.name, child.cause_of_death(self.time_limit))
-                if "frame" in reply:
-                    yield child.frame(*reply["frame"])
+                if "frames" in reply:
+                    yield from map(child.frame, reply["frames"])
                     continue
                 usable = True
                 if "error" in reply:
@@ -138,24 +138,24 @@ class _Child:
 
     def __init__(self, program: Sequence[str], options: dict[str, Any]) -> None:
         frames = _memory_file()
-        lifeline, held = os.pipe()
-        options = {**options, "frames": frames, "lifeline": lifeline}
+        (lifeline, held), (answers, replies) = os.pipe(), os.pipe()
+        theirs = {"frames": frames, "replies": replies, "lifeline": lifeline}
         # -P: a folder named numpy where the command was typed is not the library.
         self._process = subprocess.Popen(
-            [sys.executable, "-P", *program, json.dumps(options)],
-            bufsize=0,
+            [sys.executable, "-P", *program, json.dumps({**options, **theirs})],
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            pass_fds=(frames, lifeline),
+            stdout=2,  # ours may be a table that somebody reads
+            pass_fds=tuple(theirs.values()),
             start_new_session=True,  # Ctrl-C is for us to act upon
             env={**os.environ, "PYTHONPATH": _same_packages()},
         )
         os.close(lifeline)
-        assert self._process.stdin and self._process.stdout
-        self._files = [held, frames, self._process.stdin, self._process.stdout]
+        os.close(replies)
+        assert self._process.stdin is not None
+        self._files = [held, frames, answers, self._process.stdin]
         self._frames, self._map = frames, None
         self._used = 0  # frames copied out that the child does not know of
-        self._channel = Channel(self._process.stdout.fileno(), self._process.stdin.fileno())
+        self._channel = Channel(answers, self._process.stdin.fileno())
         self.end = weakref.finalize(self, _end, self._process, self._files)
         _ALL.add(self)
         self.name = self._greet(str(options["name"]))
@@ -191,26 +191,18 @@ class _Child:
         """
         if not self.end.alive:
             raise RuntimeError("a read cannot be continued in a forked process; read again")
-        if self._used and not self._channel.ready():
-            self._free()
+        if self._used:  # those of the reply before: not for each, as ``_QUICK`` says
+            self._channel.send({"free": self._used})
+            self._used = 0
         return self._channel.receive(max(0.0, seconds))
 
-    def frame(
-        self, index: int, offset: int, height: int, width: int, slots: int
-    ) -> tuple[int, np.ndarray]:
-        """Copy a frame out of the shared memory."""
-        end = offset + height * width * 3
-        if self._map is None or len(self._map) < end:
+    def frame(self, place: tuple[int, int, int, int]) -> tuple[int, np.ndarray]:
+        """Copy a frame out of the shared memory: index, offset in bytes, height and width."""
+        index, offset, height, width = place
+        if self._map is None or len(self._map) < offset + height * width * 3:
             self._map = mmap.mmap(self._frames, 0)
-        frame = np.ndarray((height, width, 3), np.uint8, self._map, offset).copy()
         self._used += 1
-        if 2 * self._used >= slots:  # not for each: two switches of processes a frame are dear
-            self._free()
-        return index, frame
-
-    def _free(self) -> None:
-        self._channel.send({"free": self._used})
-        self._used = 0
+        return index, np.ndarray((height, width, 3), np.uint8, self._map, offset).copy()
 
     def drop(self) -> bool:
         """Leave the current read; False where the process is too busy to hear of it."""

@@ -5,11 +5,12 @@
 Started by ``distill.data.readers.isolated`` and by nobody else. It never imports torch (but for
 the torchcodec reader), so it starts in a fraction of a second.
 
-Messages are JSON lines, requests on standard input, replies on what was standard output: ::
+Messages are JSON lines, requests on standard input, replies on a pipe of their own, because
+native code prints what it likes: ::
 
     {"do": "probe", "path": p}                  ->  {"info": {...}}
-    {"do": "read", "path": p, "indices": [..]}  ->  {"frame": [index, offset, height, width,
-    {"free": n}  n frames were copied out                     slots]} each, then {"end": true}
+    {"do": "read", "path": p, "indices": [..]}  ->  {"frames": [[index, offset, height, width],
+    {"free": n}  n frames were copied out                       ..]} often, then {"end": true}
     {"do": "stop"}  drop the read, if any       ->  {"stopped": true}
     failure of a request                        ->  {"error": [kind, reader, reason]}
 """
@@ -22,6 +23,7 @@ import os
 import select
 import signal
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -35,7 +37,9 @@ from distill.errors import ConfigError, VideoError
 
 # Frames decoded ahead of the caller: as many as fit, so that small ones do not cost a switch of
 # processes each, and large ones do not cost memory.
-_AHEAD_BYTES, _FEWEST, _MOST = 24 << 20, 2, 8
+_AHEAD_BYTES, _FEWEST, _MOST = 24 << 20, 2, 4
+# Frames that take less are told of several at once: a switch of processes each is dear on one core.
+_QUICK = 2e-3
 _GRACE = 5.0  # seconds past the limit after which this process ends itself
 
 
@@ -97,14 +101,12 @@ def main(options: str, make: Callable[..., VideoReader] = make_reader) -> None:
 
     Args:
         options: JSON with ``name``, ``threads``, ``hdr``: of the reader; ``time_limit``: seconds;
-            ``frames``, ``lifeline``: file descriptors.
+            ``frames``, ``replies``, ``lifeline``: file descriptors.
         make: of the reader, as ``make_reader``.
     """
     chosen = json.loads(options)
-    replies = os.dup(1)
-    os.dup2(2, 1)  # native code that prints must not print into the replies
     _end_with_parent(chosen["lifeline"])
-    channel = Channel(0, replies)
+    channel = Channel(0, chosen["replies"])
     try:
         reader = make(chosen["name"], threads=chosen["threads"], hdr=chosen["hdr"])
     except ConfigError as error:
@@ -140,6 +142,7 @@ class _Server:
     def __init__(self, reader: VideoReader, channel: Channel, frames: int, limit: float) -> None:
         self._reader, self._channel, self._limit = reader, channel, limit
         self._slots = _Slots(frames, self._wait)
+        self._told_late: list[list[int]] = []
 
     def answer(self, request: dict[str, Any]) -> None:
         """Answer a request; whatever goes wrong in it is a reply."""
@@ -163,19 +166,31 @@ class _Server:
 
     def _read(self, path: Path, indices: list[int]) -> None:
         self._slots.used = 0
+        last = time.monotonic()
         frames: Any = self._reader.read(path, indices)
         with contextlib.closing(frames):
-            for index, frame in frames:
-                offset = self._slots.put(frame)
-                height, width, _ = frame.shape
-                reply = [index, offset, height, width, self._slots.count]
-                self._channel.send({"frame": reply})
+            try:
+                for index, frame in frames:
+                    offset = self._slots.put(frame)
+                    self._told_late.append([index, offset, *frame.shape[:2]])
+                    now = time.monotonic()
+                    if now - last > _QUICK or 2 * len(self._told_late) >= self._slots.count:
+                        self._tell()
+                    last = now
+            finally:
+                self._tell()
+
+    def _tell(self) -> None:
+        if self._told_late:
+            self._channel.send({"frames": self._told_late})
+            self._told_late = []
 
     def _wait(self, for_all: bool) -> None:
         """Learn which slots are free; wait where none is, or until all are."""
         slots, channel = self._slots, self._channel
         while channel.ready() or slots.used >= (1 if for_all else slots.count):
             if not channel.ready():
+                self._tell()
                 self._alarm(0)  # the caller's time, not the decoder's
             message = channel.receive()
             if message is None:
