@@ -17,133 +17,9 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from distill.checks import above, as_list, at_least, between, one_of, unknown_option
+from distill.checks import as_list, at_least, between, one_of, unknown_option
 from distill.errors import ConfigError
-
-PRECISIONS = "auto 32-true bf16-mixed 16-mixed".split()  # "true" ones would cast a Batch
-
-
-@dataclass
-class DataConfig:
-    """Which videos.
-
-    Attributes:
-        name: for messages and file names.
-        manifest: a CSV, TSV or Parquet of videos; None is the embedded data set.
-        root: folder that the table's paths start from; None is the table's own. A public data
-            set's videos lie in it, in any sub-folders.
-        columns: the table's own names for video, mos, mos_std, split and group; with braces a
-            text made of its cells, as '"{vid}.mp4"' for video.
-        group_regex: what it finds in the video's name is the group.
-        adapter: module of distill/datasets that reads a public data set's label files.
-        labels: its label file, or a folder that has it; None looks for it below root.
-        options: the adapter's own.
-        as_split: train, val or test: put every labelled video there; test scores a whole set.
-        labelled_groups: keep the labels of so many train contents, hide the others'; None: all.
-        val_share: share of train contents taken for validation where the table has no val split.
-        num_workers: decoding processes; None chooses.
-        prefetch: batches that each of them decodes ahead.
-    """
-
-    name: str = "demo"
-    manifest: str | None = None
-    root: str | None = None
-    columns: dict[str, Any] = field(default_factory=dict)
-    group_regex: str | None = None
-    adapter: str | None = None
-    labels: str | None = None
-    options: dict[str, Any] = field(default_factory=dict)
-    as_split: str | None = None
-    labelled_groups: int | None = None
-    val_share: float = 0.2
-    num_workers: int | None = None
-    prefetch: int = 2
-
-    def __post_init__(self) -> None:
-        at_least("data.labelled_groups", self.labelled_groups, 1)
-        at_least("data.num_workers", self.num_workers, 0)
-        at_least("data.prefetch", self.prefetch, 1)
-        between("data.val_share", self.val_share, 0.01, 0.9)
-        if self.as_split is not None:
-            one_of("data.as_split", self.as_split, ("train", "val", "test"))
-        if self.adapter and self.manifest:
-            raise ConfigError(f"data={self.name} and the table {self.manifest}: give one of them")
-
-
-@dataclass
-class TrainingConfig:
-    """How long, how fast, where.
-
-    Attributes:
-        epochs: passes over the training videos.
-        batch_size: videos per step and device; the losses rank videos within the joint batch.
-        lr: peak learning rate of new layers.
-        backbone_lr: of layers that start from pretrained weights.
-        weight_decay: AdamW's, on matrices only.
-        warmup: share of all steps with rising learning rate; a half cosine follows.
-        clip_norm: largest gradient norm.
-        ema_decay: of the averaged weights that are evaluated and kept, per step; 0 turns it off.
-        member_loss: weight of the loss of each teacher member's own head.
-        pseudo_weight: weight of a pseudo-label against a MOS in the student's loss.
-        batches_per_epoch: fewer than a whole pass, for trials.
-        val_every: epochs from one validation to the next, lowered to a divisor of ``epochs`` so
-            that the last is validated; the best of them is kept.
-        precision: Lightning's; auto is bf16-mixed on a GPU and 32-true elsewhere.
-        accelerator, devices: Lightning's.
-        checkpoint_every: minutes of training that a SIGKILL may cost at the most.
-        feature_cache: folder of the cached features of frozen members; auto is one below
-            DISTILL_CACHE or ~/.cache, none computes them anew in each step.
-    """
-
-    epochs: int = 10
-    batch_size: int = 8
-    lr: float = 1e-3
-    backbone_lr: float = 1e-4
-    weight_decay: float = 0.01
-    warmup: float = 0.1
-    clip_norm: float = 1.0
-    ema_decay: float = 0.99
-    member_loss: float = 0.3
-    pseudo_weight: float = 1.0
-    batches_per_epoch: int | None = None
-    val_every: int = 1
-    precision: str = "auto"
-    accelerator: str = "auto"
-    devices: Any = "auto"
-    checkpoint_every: float = 5.0
-    feature_cache: str = "auto"
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batches_per_epoch", "val_every"):
-            at_least(f"training.{name}", getattr(self, name), 1)
-        at_least("training.batch_size", self.batch_size, 2)
-        for name in ("lr", "clip_norm", "checkpoint_every"):
-            above(f"training.{name}", getattr(self, name), 0)
-        for name in ("backbone_lr", "weight_decay", "member_loss", "pseudo_weight"):
-            at_least(f"training.{name}", getattr(self, name), 0)
-        between("training.warmup", self.warmup, 0, 0.99)
-        between("training.ema_decay", self.ema_decay, 0, 0.99999)
-        one_of("training.precision", self.precision, PRECISIONS)
-        one_of("training.accelerator", self.accelerator, ("auto", "cpu", "gpu", "cuda", "mps"))
-
-
-@dataclass
-class TrackingConfig:
-    """Where the numbers go besides the run directory.
-
-    Attributes:
-        mode: auto (W&B online with a key and network, else offline), online, offline, off.
-        project, entity: W&B's.
-        media: frames of the videos may be sent to W&B. Off: they stay in the run directory.
-    """
-
-    mode: str = "auto"
-    project: str = "distill-vqa"
-    entity: str | None = None
-    media: bool = False
-
-    def __post_init__(self) -> None:
-        one_of("tracking.mode", self.mode, ("auto", "online", "offline", "off"))
+from distill.options import DataConfig, ReaderConfig, TrackingConfig, TrainingConfig
 
 
 @dataclass
@@ -152,18 +28,17 @@ class StageConfig:
 
     Attributes:
         data: which videos.
-        reader: auto, decord or pyav.
+        reader: how they are decoded.
         seed: of everything random.
         outputs: folder that run directories go to and are found in.
     """
 
     data: DataConfig = field(default_factory=DataConfig)
-    reader: str = "auto"
+    reader: ReaderConfig = field(default_factory=ReaderConfig)
     seed: int = 0
     outputs: str = "outputs"
 
     def __post_init__(self) -> None:
-        one_of("reader", self.reader, ("auto", "decord", "pyav"))
         between("seed", self.seed, 0, 2**32 - 1)  # numpy's and Lightning's range
         if self.outputs.startswith("~"):
             raise ConfigError(f"outputs={self.outputs}: ~ is not expanded here; write it out")

@@ -13,7 +13,8 @@ from urllib.parse import urlparse
 
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 
-from distill.config import StageConfig, TrackingConfig
+from distill.config import StageConfig
+from distill.options import TrackingConfig
 from distill.runs import first_process
 
 log = logging.getLogger(__name__)

@@ -22,13 +22,13 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from distill.checkpoints import LastCheckpoint
-from distill.config import TrainingConfig
 from distill.data.dataset import Batch
 from distill.data.identity import seed_of
 from distill.errors import ConfigError, TrainingError
 from distill.losses import WeightedLoss
 from distill.metrics import CorrelationMetric
 from distill.model import QualityModel
+from distill.options import TrainingConfig
 
 BEST, LAST = "best.ckpt", "last.ckpt"
 SELECT = "val/select"  # what the best checkpoint is chosen by: the mean of SRCC and PLCC

@@ -50,7 +50,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     """
     config: EvaluateConfig = to_config(cfg, EvaluateConfig)
     bundles = _bundles(config)
-    reader = make_reader(config.reader)
+    reader = make_reader(**vars(config.reader))
     tables = [replace(config.data, manifest=path) for path in config.manifests] or [config.data]
     this = Run(out, config)
     rows: list[dict[str, Any]] = []

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.bundle import Bundle, buildable, find_bundle, load_bundle
-from distill.config import DataConfig, folder, split_target
+from distill.config import folder, split_target
 from distill.data.adapters import read_published
 from distill.data.dataset import Example
 from distill.data.identity import content_hash, seed_of
@@ -16,6 +16,7 @@ from distill.errors import BundleError, ConfigError, LabelStoreError, ManifestEr
 from distill.labels import Label, LabelStore, find_store
 from distill.ladder.demo import make_demo
 from distill.model import QualityModel
+from distill.options import DataConfig
 
 log = logging.getLogger(__name__)
 

@@ -56,7 +56,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     config: PseudoLabelConfig = to_config(cfg, PseudoLabelConfig)
     bundle = take_bundle(config.teacher_bundle, Path(config.outputs), "teacher", "teacher_bundle")
     pool = _pool(config)
-    reader = make_reader(config.reader)
+    reader = make_reader(**vars(config.reader))
     where = folder(config.store) if config.store else out / "store"
     log.info("plan: %d videos -> %s", len(pool.rows), where)
     if config.dry_run:

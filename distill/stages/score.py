@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from distill.checks import above
 from distill.config import folder
 from distill.data.manifest import Row, read_pool
 from distill.errors import BundleError, ConfigError, Interrupted
@@ -56,7 +57,7 @@ def run(words: Sequence[str]) -> int:
     results = score_rows(
         bundle.model,
         rows,
-        make_reader(options.reader),
+        make_reader(options.reader, time_limit=options.time_limit),
         batch_size=options.batch_size,
         num_workers=min(len(rows), decoding_workers(options.workers)),
         device=options.device,
@@ -111,11 +112,25 @@ def _parser() -> argparse.ArgumentParser:
     add("--outputs", default=outputs, metavar="DIR", help="where runs are looked for")
     add("--csv", metavar="FILE", help="write CSV; - is standard output")
     add("--json", metavar="FILE", help="write JSON; - is standard output")
-    add("--reader", default="auto", help="auto, decord or pyav")
+    add("--reader", default="auto", help="auto, decord, pyav or torchcodec")
+    limit = "seconds that decoding one video may take (default 120); none: no limit"
+    add("--time-limit", type=_seconds, default=120.0, metavar="SECONDS", help=limit)
     add("--device", default="auto", help="auto, cpu, cuda ...")
     add("--batch-size", type=int, default=4, help="videos per forward pass (default 4)")
     add("--workers", type=int, help="decoding processes; default: one per core, at most 8")
     return parser
+
+
+def _seconds(text: str) -> float | None:
+    """A time limit as it is typed."""
+    if text == "none":
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        raise ConfigError(f"--time-limit {text}: not a number of seconds, nor none") from None
+    above("--time-limit", value, 0)
+    return value
 
 
 def _bundle(given: str | None, outputs: str) -> "Bundle":

@@ -82,7 +82,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         log.info("budget: %.2f of %g GMACs a video", cost.gmacs, config.budget)
     manifest = load_manifest(config.data)
     train, val = training_rows(manifest, config.data.val_share)
-    reader = make_reader(config.reader)
+    reader = make_reader(**vars(config.reader))
     examples = [Example(row, target=row.mos) for row in train]
     kwargs |= score_scale(examples)
     # A resumed run goes on with its own labels, not with newer ones.

@@ -60,7 +60,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     WeightedLoss(config.loss)
     manifest = load_manifest(config.data)
     train, val = training_rows(manifest, config.data.val_share)
-    reader = make_reader(config.reader)
+    reader = make_reader(**vars(config.reader))
     examples = [Example(row, target=row.mos) for row in train]
     kwargs |= score_scale(examples)
     model: QualityModel = target(**kwargs)

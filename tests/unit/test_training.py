@@ -8,10 +8,10 @@ import torch
 from pytorch_lightning.callbacks import WeightAveraging
 from torch import nn
 
-from distill.config import TrainingConfig
 from distill.data.dataset import Batch
 from distill.errors import ConfigError, TrainingError
 from distill.losses import WeightedLoss
+from distill.options import TrainingConfig
 from distill.training import QualityModule, WarmupCosine, make_trainer, parameter_groups
 from students.frames import FramesStudent
 

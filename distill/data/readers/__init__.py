@@ -14,7 +14,6 @@ NAMES = ("auto", "pyav", "decord", "torchcodec")
 _INSTALL = {
     "decord": "pip install decord2 (it is imported as decord)",
     "pyav": "pip install av",
-    "torchcodec": "pip install torchcodec, and FFmpeg's shared libraries",
 }
 
 
@@ -63,18 +62,18 @@ def _pyav(threads: int, hdr: str) -> VideoReader:
 
 
 def _torchcodec(threads: int, hdr: str) -> VideoReader:
-    try:
-        from distill.data.readers.torchcodec_reader import TorchcodecReader, problem
-    except (ImportError, OSError, RuntimeError) as error:  # what it raises without FFmpeg
-        found = " ".join(str(error).split())[:160]
-    else:
-        found = problem()
-        if not found:
-            return TorchcodecReader(threads=threads, hdr=hdr)
-    raise ConfigError(
-        f"reader 'torchcodec' does not work here: {found}; it needs {_INSTALL['torchcodec']};"
-        " or choose reader 'pyav'"
-    )
+    _pyav(threads, hdr)  # the guard needs it
+    from distill.data.readers.torchcodec_reader import TorchcodecReader, why_unavailable
+
+    with tempfile.TemporaryDirectory(prefix="distill-reader-") as folder:
+        video = Path(folder) / "probe.mp4"
+        _write_probe(video)
+        problem = why_unavailable(video)
+    if problem:
+        raise ConfigError(
+            f"reader 'torchcodec' does not work here: {problem}; or choose reader 'pyav'"
+        )
+    return TorchcodecReader(threads=threads, hdr=hdr)
 
 
 @lru_cache(maxsize=1)

@@ -153,7 +153,8 @@ class _Child:
         os.close(replies)
         assert self._process.stdin is not None
         self._files = [held, frames, answers, self._process.stdin]
-        self._frames, self._map = frames, None
+        self._frames = frames
+        self._map: mmap.mmap | None = None
         self._used = 0  # frames copied out that the child does not know of
         self._channel = Channel(answers, self._process.stdin.fileno())
         self.end = weakref.finalize(self, _end, self._process, self._files)

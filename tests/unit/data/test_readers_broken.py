@@ -185,8 +185,8 @@ def test_make_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [make_reader(name).name for name in ("auto", "decord", "pyav")] == [
         "decord", "decord", "pyav",
     ]  # fmt: skip
-    with pytest.raises(ConfigError, match="reader 'torchcodec' is unknown; choose one of: auto"):
-        make_reader("torchcodec")
+    with pytest.raises(ConfigError, match=r"reader='pyva' is not a choice; did you mean pyav\?"):
+        make_reader("pyva")
 
     readers._decord_problem.cache_clear()
     monkeypatch.setitem(sys.modules, "decord", None)  # as if it were not installed
