@@ -3,6 +3,7 @@
 import tempfile
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -18,7 +19,11 @@ _INSTALL = {
 
 
 def make_reader(
-    name: str = "auto", *, threads: int = 1, hdr: str = "keep", time_limit: float | None = None
+    name: str = "auto",
+    *,
+    threads: int = 1,
+    hdr: Literal["keep", "refuse"] = "keep",
+    time_limit: float | None = None,
 ) -> VideoReader:
     """The video reader of a name.
 
@@ -53,7 +58,7 @@ def make_reader(
     raise ConfigError(f"reader 'decord' does not work here: {problem}; or choose reader 'pyav'")
 
 
-def _pyav(threads: int, hdr: str) -> VideoReader:
+def _pyav(threads: int, hdr: Literal["keep", "refuse"]) -> VideoReader:
     try:
         from distill.data.readers.pyav import PyAVReader
     except (ImportError, OSError) as error:
@@ -61,7 +66,7 @@ def _pyav(threads: int, hdr: str) -> VideoReader:
     return PyAVReader(threads=threads, hdr=hdr)
 
 
-def _torchcodec(threads: int, hdr: str) -> VideoReader:
+def _torchcodec(threads: int, hdr: Literal["keep", "refuse"]) -> VideoReader:
     _pyav(threads, hdr)  # the guard needs it
     from distill.data.readers.torchcodec_reader import TorchcodecReader, why_unavailable
 
