@@ -1,5 +1,6 @@
 """Scores for videos: one loop for evaluation, labelling and the scoring command."""
 
+import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,8 @@ from distill.data.manifest import Row
 from distill.data.reader import VideoInfo, VideoReader
 from distill.errors import ConfigError
 from distill.model import QualityModel
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -95,17 +98,23 @@ def score_rows(
         examples, model.views, reader, batch_size=batch_size, num_workers=num_workers,
         prefetch=prefetch, frozen_views=model.frozen_views(), features=features,
     )  # fmt: skip
-    position, start = 0, time.perf_counter()
+    position, start, hdr = 0, time.perf_counter(), 0
     for batch in (waiting or Waiting()).watch(loader):
         size = len(batch) + len(batch.failed)
         results = dict(_score_batch(model, batch.to(target), rows))
         seconds = (time.perf_counter() - start) / size
+        hdr += sum(info.hdr for info in batch.infos)
         for index, reason in batch.failed:
             results[index] = Scored(rows[index], error=reason)
         for index in range(position, position + size):
             found = results[index]
             yield Scored(**{**found.__dict__, "seconds": seconds})
         position, start = position + size, time.perf_counter()
+    if hdr:
+        log.warning(
+            "%d videos are HDR; their frames are taken without tone mapping, which few networks"
+            " have learned from (docs/video.md)", hdr,
+        )  # fmt: skip
 
 
 def _score_batch(

@@ -62,7 +62,7 @@ class ReaderConfig:
     """How videos are decoded; the arguments of ``make_reader``.
 
     Attributes:
-        name: auto (decord where it works, else pyav), decord, pyav, torchcodec.
+        name: auto (what measured best: pyav), pyav, decord, torchcodec.
         threads: decoder threads of one video.
         time_limit: seconds that decoding one video may take before it is left out; null decodes
             without the process of its own that makes a limit possible.

@@ -36,7 +36,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     add("--print-ladder", action="store_true", help="print the default ladder as YAML and stop")
     add("--dry-run", action="store_true", help="check, count and estimate; leaves nothing")
     add("--workers", type=int, help="FFmpeg processes at a time; default: one per core")
-    add("--reader", default="auto", help="auto, decord or pyav: what sources are checked with")
+    add("--reader", default="auto", help="checks the sources: auto, pyav, decord or torchcodec")
     return found
 
 

@@ -39,6 +39,7 @@ from distill.ladder.sources import (
     pixels,
     split_groups,
 )
+from distill.options import ReaderConfig
 from distill.stages.ladder_options import check, command, cut_of, parser
 
 LEFT_OUT = 1  # exit code where some sources were left out
@@ -125,7 +126,7 @@ def _plan(options: argparse.Namespace, rungs: Ladder, shares: Sequence[int], out
         ladder, lines = that_can_be_made(rungs, ffmpeg)
         for line in lines:
             _tell(line)
-    reader = make_reader(options.reader)
+    reader = make_reader(options.reader, time_limit=ReaderConfig.time_limit)
     workers = options.workers or cores()
     where = folder(options.source)
     sources, problems = find_sources(where, out, reader, options.seconds, workers, True)

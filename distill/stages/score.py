@@ -21,6 +21,7 @@ from distill.checks import above
 from distill.config import folder
 from distill.data.manifest import Row, read_pool
 from distill.errors import BundleError, ConfigError, Interrupted
+from distill.options import ReaderConfig
 
 if TYPE_CHECKING:  # torch takes seconds, which --help and a mistyped option need not wait for
     from distill.bundle import Bundle
@@ -112,9 +113,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--outputs", default=outputs, metavar="DIR", help="where runs are looked for")
     add("--csv", metavar="FILE", help="write CSV; - is standard output")
     add("--json", metavar="FILE", help="write JSON; - is standard output")
-    add("--reader", default="auto", help="auto, decord, pyav or torchcodec")
-    limit = "seconds that decoding one video may take (default 120); none: no limit"
-    add("--time-limit", type=_seconds, default=120.0, metavar="SECONDS", help=limit)
+    add("--reader", default="auto", help="auto, pyav, decord or torchcodec")
+    given = ReaderConfig.time_limit
+    limit = f"seconds that decoding one video may take (default {given:g}); none: no limit"
+    add("--time-limit", type=_seconds, default=given, metavar="SECONDS", help=limit)
     add("--device", default="auto", help="auto, cpu, cuda ...")
     add("--batch-size", type=int, default=4, help="videos per forward pass (default 4)")
     add("--workers", type=int, help="decoding processes; default: one per core, at most 8")

@@ -30,9 +30,8 @@ def make_reader(
     """The video reader of a name.
 
     Args:
-        name: ``decord`` (guarded, see DecordReader), ``pyav``, ``torchcodec``, or ``auto``:
-            decord where it imports and decodes a small video that is written for the purpose,
-            else pyav.
+        name: ``pyav``, ``decord`` (guarded, see DecordReader), ``torchcodec`` (likewise), or
+            ``auto``: what measured best, pyav (docs/video.md).
         threads: decoder threads of one read, >= 1.
         hdr: what to do with HDR video: ``keep`` or ``refuse``.
         time_limit: seconds that a video may take; it is decoded in a process that can be stopped
@@ -46,18 +45,11 @@ def make_reader(
         from distill.data.readers.isolated import IsolatedReader
 
         return IsolatedReader(name, time_limit, threads=threads, hdr=hdr)
-    if name == "pyav":
-        return _pyav(threads, hdr)
+    if name == "decord":
+        return _decord(threads, hdr)
     if name == "torchcodec":
         return _torchcodec(threads, hdr)
-    problem = _decord_problem()
-    if not problem:
-        from distill.data.readers.decord_reader import DecordReader
-
-        return DecordReader(threads=threads, hdr=hdr)
-    if name == "auto":
-        return _pyav(threads, hdr)
-    raise ConfigError(f"reader 'decord' does not work here: {problem}; or choose reader 'pyav'")
+    return _pyav(threads, hdr)
 
 
 def _pyav(threads: int, hdr: Literal["keep", "refuse"]) -> VideoReader:
@@ -66,6 +58,15 @@ def _pyav(threads: int, hdr: Literal["keep", "refuse"]) -> VideoReader:
     except (ImportError, OSError) as error:
         raise ConfigError(f"reader 'pyav' needs PyAV: {_INSTALL['pyav']} ({error})") from error
     return PyAVReader(threads=threads, hdr=hdr)
+
+
+def _decord(threads: int, hdr: Literal["keep", "refuse"]) -> VideoReader:
+    problem = _decord_problem()
+    if problem:
+        raise ConfigError(f"reader 'decord' does not work here: {problem}; or choose reader 'pyav'")
+    from distill.data.readers.decord_reader import DecordReader
+
+    return DecordReader(threads=threads, hdr=hdr)
 
 
 def _torchcodec(threads: int, hdr: Literal["keep", "refuse"]) -> VideoReader:
@@ -96,7 +97,7 @@ def _decord_problem() -> str:
             video = Path(folder) / "probe.mp4"
             _write_probe(video)
             frames = decord.VideoReader(str(video), num_threads=1).get_batch([0, 2]).asnumpy()
-    except Exception as error:  # whatever a native library throws, auto must go on without it
+    except Exception as error:  # what a native library throws has no one base
         return f"it fails on a small MPEG-4 video ({' '.join(str(error).split())[:120]})"
     if frames.shape != (2, 64, 64, 3) or frames[1].mean() - frames[0].mean() < 50:
         return "it decodes a small MPEG-4 video wrongly"
