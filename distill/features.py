@@ -3,7 +3,8 @@
 import hashlib
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -45,8 +46,8 @@ def fingerprint(network: nn.Module, view: View, device: torch.device) -> str:
     """A hash of all that determines a network's features but the video.
 
     Weights and buffers, the printed structure, the view, the code that makes frames, views and
-    features, torch's version and the kind of device. An edit of that code empties the cache once
-    too often rather than once too seldom.
+    features, the versions of the libraries under it, and the kind of device. An edit of that code
+    empties the cache once too often rather than once too seldom.
 
     Args:
         network: its ``repr`` must tell every option that changes its features.
@@ -54,7 +55,8 @@ def fingerprint(network: nn.Module, view: View, device: torch.device) -> str:
         device: that computes the features.
     """
     digest = hashlib.blake2b(digest_size=16)
-    for told in (torch.__version__, device.type, repr(view), type(network).__module__, network):
+    versions = [version(name) for name in ("torch", "timm", "numpy", "av")]
+    for told in (versions, device.type, repr(view), network):
         digest.update(f"{told}\x1f".encode())
     for path in _code(network):
         digest.update(path.read_bytes())
@@ -64,7 +66,22 @@ def fingerprint(network: nn.Module, view: View, device: torch.device) -> str:
     return digest.hexdigest()
 
 
-@torch.inference_mode()
+def missing(store: FeatureStore, rows: Sequence[Row]) -> list[Row]:
+    """Rows without sound features, each content once; unreadable files are nobody's."""
+    found, seen = [], set[str]()
+    for row in tqdm(rows, "cached features", unit="video", dynamic_ncols=True):
+        try:
+            content = content_hash(row.path)
+        except OSError:
+            continue
+        if content not in seen and store.load(content) is None:
+            found.append(row)
+        seen.add(content)
+    log.info("features: %d of %d videos are to be made; %s", len(found), len(rows), store.folder)
+    return found
+
+
+@torch.no_grad()  # not inference_mode: the weights move, and a checkpoint is restored into them
 def fill(
     store: FeatureStore,
     model: QualityModel,
@@ -75,7 +92,7 @@ def fill(
     num_workers: int,
     device: torch.device,
 ) -> None:
-    """Compute and keep the features that a store lacks or holds damaged; float32, no autocast.
+    """Compute and keep features; float32, no autocast.
 
     Killed, it goes on where it was: what is kept is not computed again. A video that cannot be
     decoded gets none; who reads it finds out why.
@@ -83,7 +100,7 @@ def fill(
     Args:
         store: from :func:`feature_store` of the same model and device.
         model: its frozen members are moved to ``device``.
-        rows: the videos.
+        rows: the videos, from :func:`missing`.
         reader: of the videos.
         batch_size: videos at a time.
         num_workers: decoding processes.
@@ -92,19 +109,17 @@ def fill(
     Raises:
         CacheError: the store's folder cannot be written to.
     """
-    missing = list(_missing(store, rows))
-    if not missing:
-        log.info("features: all %d videos are cached in %s", len(rows), store.folder)
+    if not rows:
         return
     members = model.frozen_members()
     for _, network in members.values():
         network.to(device)
     views = {view: model.views[view] for view in model.frozen_views()}
     loader = eval_loader(
-        [Example(row) for row in missing], views, reader,
+        [Example(row) for row in rows], views, reader,
         batch_size=batch_size, num_workers=num_workers,
     )  # fmt: skip
-    with tqdm(total=len(missing), desc="features", unit="video", dynamic_ncols=True) as bar:
+    with tqdm(total=len(rows), desc="features", unit="video", dynamic_ncols=True) as bar:
         for batch in loader:
             if len(batch):
                 features = model.frozen_features(batch.to(device).views)
@@ -113,22 +128,10 @@ def fill(
             bar.update(len(batch) + len(batch.failed))
 
 
-def _missing(store: FeatureStore, rows: Sequence[Row]) -> Iterator[Row]:
-    """Rows without sound features, each content once."""
-    seen = set()
-    for row in rows:
-        try:
-            content = content_hash(row.path)
-        except OSError:
-            continue
-        if content not in seen and store.load(content) is None:
-            yield row
-        seen.add(content)
-
-
 def _code(network: nn.Module) -> list[Path]:
     """The files that make frames, views and this network's features."""
     room = Path(str(data.__file__)).parent
-    files = [room / "sampling.py", *sorted(room.glob("views/*.py"))]
-    own = sys.modules[type(network).__module__].__file__
-    return [*files, *sorted(room.glob("readers/*.py")), Path(str(own))]
+    files = [room / name for name in ("dataset.py", "identity.py", "sampling.py")]
+    files += sorted([*room.glob("views/*.py"), *room.glob("readers/*.py")])
+    modules = {type(module).__module__ for module in network.modules()}
+    return files + [Path(str(sys.modules[name].__file__)) for name in sorted(modules)]

@@ -96,10 +96,10 @@ def score_rows(
     examples = [Example(row) for row in rows]
     loader = eval_loader(
         examples, model.views, reader, batch_size=batch_size, num_workers=num_workers,
-        prefetch=prefetch, frozen_views=model.frozen_views(), features=features,
+        prefetch=prefetch, frozen_views=model.frozen_views(), features=features, waiting=waiting,
     )  # fmt: skip
     position, start, hdr = 0, time.perf_counter(), 0
-    for batch in (waiting or Waiting()).watch(loader):
+    for batch in loader:
         size = len(batch) + len(batch.failed)
         results = dict(_score_batch(model, batch.to(target), rows))
         seconds = (time.perf_counter() - start) / size

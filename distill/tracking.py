@@ -71,7 +71,8 @@ class Tracker:
         if not first_process():
             return
         mode, why = resolve_mode(settings.mode)
-        log.info("W&B: %s (%s); turn it off with tracking.mode=off", mode, why)
+        hint = "" if mode == "off" else "; turn it off with tracking.mode=off"
+        log.info("W&B: %s (%s)%s", mode, why, hint)
         if mode != "off":
             self._wandb = self._start(settings, folder, stage, config, mode, resumed)
 

@@ -1,6 +1,6 @@
 """The Lightning data module: training and validation videos of one model."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -9,27 +9,22 @@ from torch.utils.data import DataLoader
 
 from distill.data.dataset import Batch, EpochBatches, Example, Sample, VideoDataset
 from distill.data.features import FeatureStore
-from distill.data.loading import Waiting, decoding_workers, eval_loader, loader_options
+from distill.data.loading import (
+    Waiting,
+    WatchedLoader,
+    decoding_workers,
+    eval_loader,
+    loader_options,
+)
 from distill.data.manifest import Row
 from distill.data.reader import VideoReader
 from distill.data.views import View
 
 
-class ResumableLoader(DataLoader[Sample]):
-    """A DataLoader whose position is saved in checkpoints; Lightning calls the two methods.
-
-    Attributes:
-        waiting: how long training waits for its batches.
-    """
+class ResumableLoader(WatchedLoader):
+    """A DataLoader whose position is saved in checkpoints; Lightning calls the two methods."""
 
     batch_sampler: EpochBatches
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.waiting = Waiting()
-
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # a generator suffices
-        return self.waiting.watch(super().__iter__())
 
     def state_dict(self) -> dict[str, int]:
         """See ``EpochBatches.state_dict``."""
@@ -53,8 +48,12 @@ class VQADataModule(pl.LightningDataModule):
         frozen_views: evaluation views in training too; see ``QualityModel.frozen_views``.
         batches_per_epoch: fewer than a whole pass, for trials; None is a whole pass.
         prefetch: batches that each decoding process has ready ahead.
-        features: makes the cached features of these videos on this device and returns their
-            store, or None; each rank is given its share before training starts.
+        features: makes the cached features of these videos on all ranks of this trainer, and
+            returns their store.
+
+    Attributes:
+        features: the store; None before training, and where there is none.
+        waiting: how long training and validation wait for videos, from the first batch on.
     """
 
     def __init__(
@@ -70,7 +69,7 @@ class VQADataModule(pl.LightningDataModule):
         frozen_views: Collection[str] = (),
         batches_per_epoch: int | None = None,
         prefetch: int = 2,
-        features: Callable[[Sequence[Row], torch.device], FeatureStore | None] | None = None,
+        features: Callable[[Sequence[Row], pl.Trainer], FeatureStore | None] | None = None,
     ) -> None:
         super().__init__()
         self.train_examples, self.val_examples = list(train), list(val)
@@ -81,16 +80,7 @@ class VQADataModule(pl.LightningDataModule):
         self.batches_per_epoch, self.prefetch = batches_per_epoch, prefetch
         self._make_features = features
         self.features: FeatureStore | None = None
-
-    def setup(self, stage: str) -> None:
-        """Make the cached features of frozen members, each rank its share."""
-        trainer = self.trainer
-        if self._make_features is None or trainer is None:
-            return
-        rows = [example.row for example in (*self.train_examples, *self.val_examples)]
-        share = rows[trainer.global_rank :: trainer.world_size]
-        self.features = self._make_features(share, trainer.strategy.root_device)
-        trainer.strategy.barrier("features")  # a rank reads what others made
+        self.waiting = Waiting()
 
     def epoch_batches(self) -> EpochBatches:
         """The batches of this process, at the start of the first epoch."""
@@ -105,12 +95,21 @@ class VQADataModule(pl.LightningDataModule):
         )
 
     def train_dataloader(self) -> ResumableLoader:
+        """Make what is missing of the cached features, then the loader of training.
+
+        Here and not in ``setup``: by now a checkpoint's weights are restored.
+        """
+        if self._make_features is not None and self.trainer is not None:
+            rows = [example.row for example in (*self.train_examples, *self.val_examples)]
+            self.features = self._make_features(rows, self.trainer)
+        self.waiting = Waiting()
         dataset = VideoDataset(
             self.train_examples, self.views, self.reader, train=True, seed=self.seed,
             frozen_views=self.frozen_views, features=self.features,
         )  # fmt: skip
         return ResumableLoader(
             dataset,
+            self.waiting,
             batch_sampler=self.epoch_batches(),
             persistent_workers=self.num_workers > 0,
             **loader_options(self.num_workers, self.prefetch),
@@ -128,6 +127,7 @@ class VQADataModule(pl.LightningDataModule):
             prefetch=self.prefetch,
             frozen_views=self.frozen_views,
             features=self.features,
+            waiting=self.waiting,
         )
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, _: int) -> Any:

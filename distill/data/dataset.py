@@ -18,6 +18,11 @@ from distill.data.reader import VideoInfo, VideoReader
 from distill.data.views import View
 from distill.errors import VideoError
 
+_LONGEST = 32  # times its short side
+_NO_FEATURES = (
+    "it has no cached features: it changed, or could not be read when they were made; start again"
+)
+
 
 @dataclass(frozen=True)
 class Example:
@@ -120,9 +125,12 @@ def read_views(
         frozen: views that are evaluation views in training too, with the seed of the content.
 
     Raises:
-        VideoError: it cannot be decoded.
+        VideoError: it cannot be decoded, or is a strip: views enlarge the short side first.
     """
     info = reader.probe(path)
+    if max(info.width, info.height) > _LONGEST * min(info.width, info.height):
+        shape = f"pictures of {info.width}x{info.height}"
+        raise VideoError(path, reader.name, f"{shape}: more than {_LONGEST} times as long as wide")
     collectors = {
         name: view.begin(info, frozen.get(name, seed), train and name not in frozen)
         for name, view in views.items()
@@ -189,7 +197,7 @@ class VideoDataset(Dataset[Sample]):
         except OSError as error:
             return Sample(index, example, {}, error=str(error.strerror or error))
         if self.features and not cached:
-            return Sample(index, example, {}, error="its cached features are gone; start again")
+            return Sample(index, example, {}, error=_NO_FEATURES)
         return Sample(index, example, views | (cached or {}), info, content)
 
 

@@ -12,7 +12,8 @@ def content_hash(path: Path) -> str:
     """A 32-digit hexadecimal hash of a file's content, the same under any name.
 
     Reads the first and the last MiB and 16 blocks of 64 KiB spread between them, at most 3 MiB;
-    files up to that size are hashed whole.
+    files up to that size are hashed whole. So a larger file that was changed in place between
+    them, and kept its size, has the same hash.
 
     Raises:
         OSError: the file cannot be read.

@@ -44,7 +44,8 @@ def eval_loader(
     prefetch: int = 2,
     frozen_views: Sequence[str] = (),
     features: FeatureStore | None = None,
-) -> DataLoader[Sample]:
+    waiting: "Waiting | None" = None,
+) -> "WatchedLoader":
     """Videos in order with evaluation views; yields ``Batch``. No video is read twice or padded.
 
     Args:
@@ -55,12 +56,13 @@ def eval_loader(
         num_workers: decoding processes.
         prefetch: batches that each of them decodes ahead.
         frozen_views, features: see ``VideoDataset``.
+        waiting: measures the time spent waiting for the batches.
     """
     dataset = VideoDataset(
         examples, views, reader, train=False, frozen_views=frozen_views, features=features
     )
     options = loader_options(num_workers, prefetch)
-    return DataLoader(dataset, batch_size=batch_size, **options)
+    return WatchedLoader(dataset, waiting, batch_size=batch_size, **options)
 
 
 def loader_options(num_workers: int, prefetch: int) -> dict[str, Any]:
@@ -93,15 +95,15 @@ def _check_shared_memory(folder: str = "/dev/shm") -> None:
 
 
 class Waiting:
-    """Measures how long its user waits for batches.
+    """Measures how long its user waits for batches, from now on.
 
     Attributes:
         seconds: waited in all.
     """
 
     def __init__(self) -> None:
-        self.seconds = 0.0
-        self._last = 0.0, time.perf_counter()  # seconds waited, and when, at the last ``share``
+        self.seconds, self._start = 0.0, time.perf_counter()
+        self._last = 0.0, self._start  # seconds waited, and when, at the last ``share``
 
     def watch(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """The same batches, timed."""
@@ -119,3 +121,26 @@ class Waiting:
         (waited, then), now = self._last, time.perf_counter()
         self._last = self.seconds, now
         return (self.seconds - waited) / max(now - then, 1e-9)
+
+    def whole_share(self) -> float:
+        """Share of all the time since the start that was spent waiting."""
+        return self.seconds / max(time.perf_counter() - self._start, 1e-9)
+
+
+class WatchedLoader(DataLoader[Sample]):
+    """A DataLoader whose user's waiting is measured.
+
+    Args:
+        dataset: of samples.
+        waiting: measures; None measures for nobody.
+        options: DataLoader's.
+    """
+
+    def __init__(
+        self, dataset: VideoDataset, waiting: Waiting | None = None, **options: Any
+    ) -> None:
+        super().__init__(dataset, **options)
+        self.waiting = waiting or Waiting()
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # a generator suffices
+        return self.waiting.watch(super().__iter__())

@@ -100,7 +100,7 @@ def motion_chunks(
             beyond the ``total // fps`` that the video has (at least one): ``repeat`` the last
             chunk, or PAD.
         rng: draws the starts, one from each of as many equal parts of those from which a whole
-            chunk fits; None takes the seconds.
+            chunk fits into the seconds that evaluation looks at; None takes the seconds.
         drawn: chunks wanted where rng draws them; None is num_chunks.
 
     Returns:
@@ -111,7 +111,8 @@ def motion_chunks(
     wanted = num_chunks if rng is None else drawn or num_chunks
     rate = round(fps)
     if rng is not None or rate < 1:
-        starts = spread(wanted, max(1, total - chunk_len + 1), rng)
+        seen = min(total, (num_chunks - 1) * rate + chunk_len) if rate >= 1 else total
+        starts = spread(wanted, max(1, seen - chunk_len + 1), rng)
     else:
         starts = rate * np.arange(min(wanted, max(1, total // rate)))
     chunks = starts[:, None] + np.arange(chunk_len)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
+import pytorch_lightning as pl
 
 from distill import plots
 from distill.bundle import load_weights
@@ -18,8 +18,8 @@ from distill.data.features import FeatureStore
 from distill.data.loading import decoding_workers
 from distill.data.manifest import Manifest, Problem, Row
 from distill.data.reader import VideoReader
-from distill.errors import ManifestError
-from distill.features import feature_store, fill
+from distill.errors import Interrupted, ManifestError
+from distill.features import feature_store, fill, missing
 from distill.inference import Scored, score_all
 from distill.ladder.demo import cache_folder
 from distill.losses import WeightedLoss
@@ -42,7 +42,8 @@ class Fitted:
         val: calibrated scores on validation.
         minutes: of training, validation included; of this process only where it resumed.
         steps: of the optimiser, all processes of a resumed run together.
-        data_wait: share of ``minutes`` that training waited for decoded videos.
+        data_wait: share of the time of training and its validation that they waited for videos;
+            features that were cached before are not part of it.
     """
 
     model: QualityModel
@@ -96,7 +97,7 @@ def fit(
     )
     if trainer.global_rank != 0:
         return None
-    minutes = (time.monotonic() - start) / 60
+    minutes, data_wait = (time.monotonic() - start) / 60, datamodule.waiting.whole_share()
     best = run.folder / "checkpoints" / BEST
     load_weights(model, best if best.is_file() else last)
     scored = score_all(
@@ -126,29 +127,36 @@ def fit(
     predicted = np.asarray(calibration(raw))
     scores = evaluate(predicted, mos, [s.row.group for s in sound])
     _report(run, tracker, sound, predicted, scores, reader)
-    loader: Any = trainer.train_dataloader
-    waited = loader.waiting.seconds / 60 if loader is not None else 0.0  # None: nothing was left
-    log.info("waited for videos: %.0f%% of the training time", 100 * waited / minutes)
-    return Fitted(model, calibration, scores, minutes, trainer.global_step, waited / minutes)
+    log.info("training waited for videos %.0f%% of its time", 100 * data_wait)
+    return Fitted(model, calibration, scores, minutes, trainer.global_step, data_wait)
 
 
 def _features(
     model: QualityModel, reader: VideoReader, config: TrainTeacherConfig | TrainStudentConfig
-) -> Callable[[Sequence[Row], torch.device], FeatureStore | None] | None:
+) -> Callable[[Sequence[Row], pl.Trainer], FeatureStore | None] | None:
     """How the features of frozen members are cached; None where they are not."""
     choice = config.training.feature_cache
     if choice == "none" or not model.frozen_members():
         return None
     where = cache_folder() / "features" if choice == "auto" else folder(choice)
 
-    def make(rows: Sequence[Row], device: torch.device) -> FeatureStore | None:
+    def make(rows: Sequence[Row], trainer: pl.Trainer) -> FeatureStore | None:
+        device = trainer.strategy.root_device
         store = feature_store(model, where, device)
         if store is not None:
-            fill(
-                store, model, rows, reader, device=device,
-                batch_size=config.training.batch_size,
-                num_workers=decoding_workers(config.data.num_workers),
-            )  # fmt: skip
+            todo = missing(store, rows)
+            trainer.strategy.barrier("features listed")  # all ranks see the same ones missing
+            try:
+                fill(
+                    store, model, todo[trainer.global_rank :: trainer.world_size], reader,
+                    batch_size=config.training.batch_size,
+                    num_workers=decoding_workers(config.data.num_workers),
+                    device=device,
+                )  # fmt: skip
+            except KeyboardInterrupt as stop:  # Lightning would end with a code of its own
+                text = "stopped; the features made so far are kept for the next start"
+                raise Interrupted.by(stop, text) from stop
+            trainer.strategy.barrier("features made")
         return store
 
     return make

@@ -102,7 +102,13 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         log.info("dry run: nothing was trained")
         return {}
     this = Run(out, config, resumed)
-    this.inputs({"labels": str(store.folder) if store else "none", "videos": digest(examples, val)})
+    this.inputs(
+        {
+            "labels": str(store.folder) if store else "none",
+            "videos": digest(examples, val),
+            "weights": model.licenses(),
+        }
+    )
     tracker = Tracker(config.tracking, out, "train_student", config, resumed)
     if store is not None:
         picture = this.plots / "targets.png"

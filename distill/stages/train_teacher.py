@@ -76,7 +76,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         log.info("dry run: nothing was trained")
         return {}
     this = Run(out, config, resumed)
-    this.inputs({"videos": digest(examples, val)})
+    this.inputs({"videos": digest(examples, val), "weights": model.licenses()})
     tracker = Tracker(config.tracking, out, "train_teacher", config, resumed)
     fitted = fit(model, examples, val, reader, config, this, tracker, manifest)
     if fitted is None:

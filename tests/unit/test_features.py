@@ -2,17 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from distill.data.dataset import Example, VideoDataset, collate
+from distill import features
+from distill.data.dataset import _NO_FEATURES, Example, VideoDataset, collate
 from distill.data.features import FeatureStore
 from distill.data.manifest import Row
 from distill.data.views import KeyFrames
-from distill.features import feature_store, fill, fingerprint
+from distill.features import feature_store, fill, fingerprint, missing
 from distill.inference import score_rows
 from distill.model import FEATURES, Prediction, QualityModel
 from teachers.timm_frames import TimmFrames
@@ -63,7 +65,8 @@ def _rows(folder: Path, *greys: str) -> list[Row]:
 
 
 def _fill(store: FeatureStore, model: QualityModel, rows: list[Row], reader: Grey) -> None:
-    fill(store, model, rows, reader, batch_size=2, num_workers=0, device=CPU)
+    todo = missing(store, rows)
+    fill(store, model, todo, reader, batch_size=2, num_workers=0, device=CPU)
 
 
 def test_whatever_changes_features_changes_the_fingerprint() -> None:
@@ -79,6 +82,42 @@ def test_whatever_changes_features_changes_the_fingerprint() -> None:
     prints.add(fingerprint(net, view, CPU))
     prints.add(fingerprint(nn.Sequential(Means()), view, CPU))
     assert len(prints) == 7
+
+
+def test_other_libraries_change_the_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, view = Means(), KeyFrames(2, 16)
+    for name in ("torch", "timm", "numpy", "av"):
+        before = fingerprint(net, view, CPU)
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                features,
+                "version",
+                lambda wheel, name=name: "9" if wheel == name else version(wheel),
+            )
+            assert fingerprint(net, view, CPU) != before
+
+
+def test_the_code_of_every_part_belongs_to_the_fingerprint() -> None:
+    files = {path.name for path in features._code(nn.Sequential(Means(), nn.Linear(1, 1)))}
+    assert {"test_features.py", "container.py", "linear.py"} <= files
+    assert {"dataset.py", "identity.py", "sampling.py", "key_frames.py", "pyav.py"} <= files
+
+
+def test_weights_can_be_restored_after_filling(tmp_path: Path) -> None:
+    """As a checkpoint is: no tensor of the network may be left in inference mode."""
+    rows, model = _rows(tmp_path, "1"), HalfFrozen()
+    state = {key: value + 1 for key, value in model.state_dict().items()}
+    moved = torch.nn.Module.to
+
+    def to(self: nn.Module, device: torch.device) -> nn.Module:
+        return self._apply(torch.clone) if self is model.member else moved(self, device)
+
+    model.member.to = to.__get__(model.member)  # type: ignore[method-assign]
+    store = feature_store(model, tmp_path / "cache", CPU)
+    assert store is not None
+    _fill(store, model, rows, Grey())
+    model.load_state_dict(state)
+    assert model.member.weight == 3
 
 
 def test_options_of_a_timm_member_change_its_fingerprint() -> None:
@@ -143,7 +182,7 @@ def test_training_samples_hold_features_in_place_of_frozen_views(tmp_path: Path)
         "live": (1, 1, 3, 16, 16), "features/means": (1, 2, 2),
     }  # fmt: skip
     assert dict(batch.failed) == {
-        1: "grey: no picture", 2: "its cached features are gone; start again",
+        1: "grey: no picture", 2: _NO_FEATURES,
     }  # fmt: skip
 
 

@@ -318,3 +318,12 @@ def test_views_with_as_many_frames_take_the_same_ones() -> None:
             key = KeyFrames(4, 64, None).begin(info, seed, train)
             still = Fragments(2, 32, 4, clip_len=1).begin(info, seed, train)
             assert key.indices.tolist() == still.indices.tolist()
+
+
+def test_a_strip_is_refused_before_it_is_enlarged(tmp_path: Path) -> None:
+    class Strip(FakeReader):
+        def probe(self, path: Path) -> VideoInfo:
+            return VideoInfo(30, 25.0, 4096, 2)
+
+    sample = VideoDataset(examples(tmp_path, b"a"), VIEWS, Strip(), train=False)[0]
+    assert sample.error == "fake: pictures of 4096x2: more than 32 times as long as wide"

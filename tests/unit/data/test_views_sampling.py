@@ -301,3 +301,20 @@ def test_most_textured_never_takes_a_flat_patch_in_place_of_a_textured_one(
     else:
         assert set(textured) <= set(found)
         assert all(levels[a] >= levels[b] for a in found for b in left)
+
+
+@given(
+    total=st.integers(1, 5000),
+    fps=st.floats(0.6, 240),
+    num_chunks=st.integers(1, 10),
+    seed=st.integers(0, 2**32),
+)
+def test_motion_chunks_train_where_evaluation_looks(
+    total: int, fps: float, num_chunks: int, seed: int
+) -> None:
+    """Of a long video evaluation sees the first seconds only, and so must training."""
+    seen = motion_chunks(num_chunks, 16, total, fps)
+    drawn = motion_chunks(num_chunks, 16, total, fps, rng=np.random.default_rng(seed))
+    if total >= round(fps) * num_chunks:
+        assert drawn.max() <= seen.max()
+    assert drawn.min() >= 0 and drawn.max() < total
