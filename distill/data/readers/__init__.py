@@ -6,6 +6,7 @@ import tempfile
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from distill.data.reader import VideoReader
 from distill.errors import ConfigError
 
 NAMES = ("auto", "pyav", "decord", "torchcodec")
+_ISOLATED: "WeakValueDictionary[Any, VideoReader]" = WeakValueDictionary()
 _INSTALL = {
     "decord": "pip install decord2 (it is imported as decord)",
     "pyav": "pip install av",
@@ -35,7 +37,7 @@ def make_reader(
         threads: decoder threads of one read, >= 1.
         hdr: what to do with HDR video: ``keep`` or ``refuse``.
         time_limit: seconds that a video may take; it is decoded in a process that can be stopped
-            (see IsolatedReader). None decodes in this process, without a limit.
+            (see IsolatedReader; equal ones are one). None decodes in this process, without a limit.
 
     Raises:
         ConfigError: the name is unknown, or what it needs is not installed or does not work.
@@ -44,7 +46,13 @@ def make_reader(
     if time_limit is not None:
         from distill.data.readers.isolated import IsolatedReader
 
-        return IsolatedReader(name, time_limit, threads=threads, hdr=hdr)
+        # One for all: the runs of a sweep leave theirs in cycles that nobody collects for long.
+        key = (name, time_limit, threads, hdr)
+        reader = _ISOLATED.get(key)
+        if reader is None:
+            reader = IsolatedReader(name, time_limit, threads=threads, hdr=hdr)
+            _ISOLATED[key] = reader
+        return reader
     if name == "decord":
         return _decord(threads, hdr)
     if name == "torchcodec":

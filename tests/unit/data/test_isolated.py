@@ -289,6 +289,12 @@ def test_a_read_begun_before_a_fork_is_the_parents(odd: Odd) -> None:
     assert [index for index, _ in read] == list(range(1, 50))
 
 
+def test_equal_readers_share_their_children() -> None:
+    one, same = (make_reader("pyav", time_limit=100) for _ in range(2))
+    assert one is same
+    assert make_reader("pyav", time_limit=99) is not one
+
+
 def test_it_can_be_pickled(odd: Odd) -> None:
     copy = pickle.loads(pickle.dumps(odd))
     assert (copy.name, copy.time_limit, copy._idle) == ("odd", 1.0, [])
