@@ -3,7 +3,7 @@
     python -m benchmarks.fuzz pyav decord [--count 3000] [--keep FOLDER]
 
 Small clips of ten kinds (codecs, containers, 10 bits, rotation, edit list), damaged in five ways,
-always the same ones; each is probed and 8 spread frames of it are read, with a limit of 20 s.
+always the same ones; each is probed and 8 spread frames of it are read twice, with a limit of 20 s.
 Prints a Markdown table of the outcomes by kind of damage, the most frequent reasons, the largest
 memory of a decoding process, and files a second. A crash or time-out is listed by its number, and
 with --keep its file is kept.
@@ -20,7 +20,7 @@ from distill.data.readers import make_reader
 from distill.data.readers.isolated import IsolatedReader
 from tests.helpers.fuzzing import KINDS, damaged_files, outcome
 
-OUTCOMES = ("frames", "another size", "error", "malformed", "time-out", "crash")
+OUTCOMES = ("frames", "another size", "error", "malformed", "changed", "time-out", "crash")
 LIMIT = 20.0
 
 
@@ -49,7 +49,7 @@ def fuzz(name: str, count: int, keep: Path | None) -> None:
             outcomes[file.kind, what] += 1
             if reason:
                 reasons[re.sub(r"\d+", "N", reason)] += 1
-            if what in ("malformed", "time-out", "crash"):
+            if what in OUTCOMES[3:]:
                 print(f"{file.number} ({file.source}, {file.kind}): {what}: {reason}")
                 if keep:
                     (keep / f"{name}-{path.name}").write_bytes(file.data)

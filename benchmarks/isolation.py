@@ -8,23 +8,28 @@ time there less 1: +3% is slower by so much, -20% faster.
 
 * one core: both processes on the same core, where nothing runs side by side and each copy and
   each switch shows; by processor time of both, because a busy neighbour would spoil the clock.
+* copies: of that, what two copies of each frame cost in this process alone, into shared memory
+  and out of it.
 * all cores: as in use, by the clock; the child decodes while the caller works on a frame.
 
 The clips are moving test pictures with film-like noise, as H.264 at the rates that YouTube advises
 for uploads of 360p, 540p (between its 480p and 720p) and 1080p.
 """
 
+import mmap
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import imageio_ffmpeg
+import numpy as np
 
-from distill.data.reader import VideoReader
+from distill.data.reader import VideoInfo, VideoReader
 from distill.data.readers import make_reader
 from distill.data.readers.isolated import IsolatedReader
 
@@ -35,6 +40,25 @@ CLIPS = {  # size, seconds, kbit/s
     "1080p, 5 s": ("1920x1080", 5, 8000),
 }
 SPARSE, DENSE = 10, 128  # frames
+
+
+class Copying:
+    """A reader that copies each frame to shared memory and back, three places in turn."""
+
+    def __init__(self, inner: VideoReader) -> None:
+        self.name, self._inner = inner.name, inner
+        self._memory = mmap.mmap(-1, 3 * 1920 * 1080 * 3)
+
+    def probe(self, path: Path) -> VideoInfo:
+        """See VideoReader."""
+        return self._inner.probe(path)
+
+    def read(self, path: Path, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """See VideoReader."""
+        for number, (index, frame) in enumerate(self._inner.read(path, indices)):
+            place = np.ndarray(frame.shape, np.uint8, self._memory, number % 3 * frame.nbytes)
+            place[...] = frame
+            yield index, place.copy()
 
 
 def make_clip(path: Path, size: str, seconds: float, rate: int) -> None:
@@ -64,10 +88,10 @@ def _processor_time(reader: VideoReader) -> float:
     return time.process_time() + child
 
 
-def compare(name: str, path: Path, count: int, cores: set[int]) -> tuple[float, str, str]:
-    """Median seconds of processor here, and the two ratios as text."""
-    os.sched_setaffinity(0, cores)  # a child inherits it
-    bare, isolated = make_reader(name), make_reader(name, time_limit=600)
+def compare(
+    bare: VideoReader, isolated: VideoReader, path: Path, count: int
+) -> tuple[float, str, str]:
+    """Median seconds of processor of the one, and as text the other's ratios, clock first."""
     here: list[tuple[float, float]] = []
     there: list[tuple[float, float]] = []
     for number in range(REPEATS + 1):
@@ -91,20 +115,26 @@ def main() -> None:
     names = sys.argv[1:] or ["pyav", "decord"]
     every = os.sched_getaffinity(0)
     print(f"{len(every)} cores, load {os.getloadavg()[0]:.1f}")
-    print("| reader | clip | frames | here | one core, processor | all cores, clock |")
-    print("|---|---|---|---|---|---|")
+    print("| reader | clip | frames | here | one core, processor | copies | all cores, clock |")
+    print("|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         for clip, (size, seconds, rate) in CLIPS.items():
             path = Path(folder) / f"{clip}.mp4"
             make_clip(path, size, seconds, rate)
             for reader in names:
                 for count in (SPARSE, DENSE):
-                    busy, _, alone = compare(reader, path, count, {min(every)})
-                    _, clock, _ = compare(reader, path, count, every)
                     frames = min(count, int(30 * seconds))
+                    bare = make_reader(reader)
+                    os.sched_setaffinity(0, {min(every)})  # a child inherits it
+                    limited = make_reader(reader, time_limit=600)
+                    busy, _, alone = compare(bare, limited, path, count)
+                    _, _, copies = compare(bare, Copying(bare), path, count)
+                    del limited  # equal readers are one as long as one is in use
+                    os.sched_setaffinity(0, every)
+                    _, clock, _ = compare(bare, make_reader(reader, time_limit=600), path, count)
                     print(
                         f"| {reader} | {clip} | {frames} | {1000 * busy:.0f} ms | {alone}"
-                        f" | {clock} |",
+                        f" | {copies} | {clock} |",
                         flush=True,
                     )
     for reader in names:

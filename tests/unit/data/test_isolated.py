@@ -182,7 +182,7 @@ def test_only_waiting_counts_and_not_what_the_caller_does(odd: Odd) -> None:
 
 def test_a_child_that_is_killed_while_idle_is_replaced_without_a_word(odd: Odd) -> None:
     os.kill(pid_of(odd), signal.SIGKILL)
-    assert gone(pid_of(odd))
+    os.waitid(os.P_PID, pid_of(odd), os.WEXITED | os.WNOWAIT)
     assert greys(odd, "plain", [5]) == [5]
 
 
