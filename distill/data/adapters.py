@@ -105,7 +105,7 @@ def place(
         rows.append(
             Row(
                 video, root / video, record.mos, math.nan if unlabelled else record.mos_std,
-                "pool" if unlabelled else record.split or "train", record.group or video,
+                "pool" if unlabelled else record.split or "train", record.content,
                 record.line, {"name": record.video, **record.extra},
             )
         )  # fmt: skip
@@ -119,7 +119,8 @@ def place(
         )  # fmt: skip
     manifest = Manifest(source, rows, problems)
     if not any(record.split for record in records):
-        manifest = split_by_group(manifest)
+        labelled = (record.content for record in records if not math.isnan(record.mos))
+        manifest = split_by_group(manifest, labelled)
     check_groups(source, manifest.rows)
     return manifest
 

@@ -27,9 +27,9 @@ def read_manifest(
     Columns: ``video`` (a path, relative to ``root`` or to the table's folder), and where they
     exist ``mos``, ``mos_std``, ``split``, ``group``, in any case; others are kept in
     ``Row.extra``. An empty ``mos`` means unlabelled: such rows of the train split are the pool.
-    Without a ``split`` column, whole groups are split 70/15/15 by a hash of their names; without
-    a ``group`` column every video is its own content. A table with other column names is read
-    with ``columns`` and ``group_regex``, see ``read_table``.
+    Without a ``split`` column, whole groups are split 70/15/15 by a hash of their names, those of
+    missing files counted in; without a ``group`` column every video is its own content. A table
+    with other column names is read with ``columns`` and ``group_regex``, see ``read_table``.
 
     A row with a missing file or a score that is no number is left out and reported in
     ``problems``; so is the second of two equal rows.
@@ -40,20 +40,31 @@ def read_manifest(
     """
     path = Path(path)
     records = read_table(path, COLUMNS, columns, group_regex)
-    manifest = _sound(path, records, Path(root) if root is not None else path.parent)
+    parsed = _parsed(path, records, Path(root) if root is not None else path.parent)
+    manifest = _sound(path, parsed)
     if "split" not in records[0][1]:
-        manifest = split_by_group(manifest)
+        rows = (row for _, _, row in parsed if isinstance(row, Row))
+        manifest = split_by_group(manifest, (row.group for row in rows if row.split != "pool"))
     check_groups(path, manifest.rows)
     return manifest
 
 
-def _sound(path: Path, records: list[tuple[int, dict[str, str]]], base: Path) -> Manifest:
+def _parsed(
+    path: Path, records: list[tuple[int, dict[str, str]]], base: Path
+) -> list[tuple[int, str, Row | str]]:
+    """Line, video, and its row (the video there or not) or the reason why there is none."""
+    named = [(line, (record.get("video") or "").strip(), record) for line, record in records]
+    return [(line, video, _parse(path, line, video, record, base)) for line, video, record in named]
+
+
+def _sound(path: Path, parsed: list[tuple[int, str, Row | str]]) -> Manifest:
     """The rows that can be used, each video once, and the problems of the others."""
     seen: dict[str, Row] = {}
     problems: list[Problem] = []
-    for line, record in records:
-        video = (record.get("video") or "").strip()
-        found: Row | str = _parse(path, line, video, record, base)
+    for line, video, found in parsed:
+        if isinstance(found, Row) and not os.path.isfile(found.path):
+            # Unlike Path.is_file, False for a name that is too long.
+            found = f"no such file: {found.path}"
         if isinstance(found, Row):
             first = seen.get(str(found.path))
             if first is None:
@@ -70,7 +81,7 @@ def _sound(path: Path, records: list[tuple[int, dict[str, str]]], base: Path) ->
     rows = list(seen.values())
     if not rows:
         listed = "".join(f"\n  {problem}" for problem in problems[:5])
-        raise ManifestError(f"{path}: no usable row in {len(records)}{listed}")
+        raise ManifestError(f"{path}: no usable row in {len(parsed)}{listed}")
     return Manifest(path, rows, problems)
 
 
@@ -90,7 +101,7 @@ def read_pool(source: Path) -> Manifest:
         for _, cells in records:
             for name in ("mos", "mos_std", "split"):
                 cells.pop(name, None)
-        return _sound(source, records, source.parent)
+        return _sound(source, _parsed(source, records, source.parent))
     problems: list[Problem] = []
     entries: Iterable[tuple[int, str, Path]]
     if source.is_dir():
@@ -147,7 +158,7 @@ def _escaped(text: str) -> str:
 
 
 def _parse(path: Path, line: int, video: str, record: dict[str, str], base: Path) -> Row | str:
-    """A sound row, or the reason why it cannot be used.
+    """A sound row, whose file may be missing, or the reason why it cannot be used.
 
     Raises:
         ManifestError: an unknown split; guessing one could leak test videos into training.
@@ -160,8 +171,6 @@ def _parse(path: Path, line: int, video: str, record: dict[str, str], base: Path
     if not video:
         return "the cell `video` is empty"
     file = Path(os.path.normpath(base / video))
-    if not os.path.isfile(file):  # unlike Path.is_file, False for a name that is too long
-        return f"no such file: {file}"
     numbers: dict[str, float] = {}
     for name in ("mos", "mos_std"):
         text = (record.get(name) or "").strip()

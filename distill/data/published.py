@@ -61,6 +61,11 @@ class Record:
     why: str = ""
     extra: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def content(self) -> str:
+        """The group, from the labels alone: where the video lies must not change its split."""
+        return self.group or self.video
+
 
 def label_files(source: Path, patterns: Sequence[str], title: str) -> list[Path]:
     """The label files that a data set comes with.

@@ -2,6 +2,7 @@
 
 import math
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -108,14 +109,18 @@ class Manifest:
         return Manifest(self.path, rows, problems)
 
 
-def split_by_group(manifest: Manifest) -> Manifest:
+def split_by_group(manifest: Manifest, labelled: Iterable[str]) -> Manifest:
     """70/15/15 of the labelled groups; at least one group each where there are three.
 
     Unlabelled videos of a content that is held out are left out: a teacher's labels for them
     would tell the student of its test.
+
+    Args:
+        manifest: its rows are those whose videos are there.
+        labelled: every group that the table has a score for, its videos there or not: a video
+            that is added or lost must not move another one from train to test.
     """
-    labelled = {row.group for row in manifest.rows if row.split != "pool"}
-    groups = sorted(labelled, key=lambda group: seed_of(group))
+    groups = sorted(set(labelled), key=lambda group: seed_of(group))
     held_out = max(1, round(0.15 * len(groups))) if len(groups) >= 3 else 0
     names = dict.fromkeys(groups[:held_out], "val") | dict.fromkeys(
         groups[held_out : 2 * held_out], "test"

@@ -231,6 +231,17 @@ def test_the_split_is_a_function_of_the_names_alone(tmp_path: Path) -> None:
         assert {video for video, found in first.items() if found == split} == held
 
 
+def test_a_file_that_is_missing_moves_no_other_video(tmp_path: Path) -> None:
+    path = grouped(tmp_path, 40)
+    whole = {row.video: row.split for row in read_manifest(path).rows}
+    for video in list(whole)[:41]:
+        (tmp_path / video).unlink()
+    manifest = read_manifest(path)
+    assert {row.video: row.split for row in manifest.rows} == dict(list(whole.items())[41:])
+    assert len(manifest.problems) == 41
+    assert all(problem.reason.startswith("no such file") for problem in manifest.problems)
+
+
 def test_unlabelled_videos_of_held_out_contents_are_left_out(tmp_path: Path) -> None:
     path = grouped(tmp_path, 6)
     extra = "".join(f"\nx{g}.mp4,content {g}," for g in range(6)) + "\nfree.mp4,elsewhere,\n"

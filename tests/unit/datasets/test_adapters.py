@@ -1,6 +1,7 @@
 """What label files look like on real disks, and what is refused instead of guessed."""
 
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -314,6 +315,30 @@ def test_sets_without_an_official_split_are_split_by_content(tmp_path: Path) -> 
     assert sorted(map(len, by_split.values())) == [1, 1, 1]
     whole = manifest.as_split("test")
     assert len(whole.split("test")) == 18 and not whole.split("train")
+
+
+@pytest.mark.parametrize("unscored", [0, 7])
+def test_a_split_depends_on_the_labels_alone(tmp_path: Path, unscored: int) -> None:
+    """Neither the folder that is named as the root nor a video more or less moves another one."""
+    names = [f"0_{i:02d}" for i in range(60)]
+    scores = ["" if i < unscored else "50" for i in range(60)]
+    rows = "".join(f"{name},{mos}\n" for name, mos in zip(names, scores, strict=True))
+    labels = write(tmp_path / "labels", FINEVD_metadata__csv=f"vid,mos\n{rows}")
+
+    def split(root: Path) -> dict[str, str]:
+        rows = read_published("finevd", root, labels).rows
+        return {row.path.name: f"{row.split} {row.group}" for row in rows}
+
+    whole = split(touch(tmp_path / "whole", *(f"videos/a/{name}.mp4" for name in names)))
+    assert Counter(kind.split()[0] for kind in whole.values())["test"] == round(
+        0.15 * (60 - unscored)
+    )
+    assert split(tmp_path / "whole/videos") == split(tmp_path / "whole/videos/a") == whole
+    for count in (1, 5, 23):
+        part = touch(tmp_path / f"part{count}", *(f"x/{name}.mkv" for name in names[-count:]))
+        assert split(part) == {
+            f"{name}.mkv": whole[f"{name}.mp4"] for name in names[-count:] if f"{name}.mp4" in whole
+        }
 
 
 def test_sizes_name_both_numbers() -> None:
