@@ -62,8 +62,8 @@ def _sound(path: Path, parsed: list[tuple[int, str, Row | str]]) -> Manifest:
     seen: dict[str, Row] = {}
     problems: list[Problem] = []
     for line, video, found in parsed:
+        # Unlike Path.is_file, os.path.isfile is False for a name that is too long.
         if isinstance(found, Row) and not os.path.isfile(found.path):
-            # Unlike Path.is_file, False for a name that is too long.
             found = f"no such file: {found.path}"
         if isinstance(found, Row):
             first = seen.get(str(found.path))
@@ -76,8 +76,10 @@ def _sound(path: Path, parsed: list[tuple[int, str, Row | str]]) -> Manifest:
                     f"(mos {first.mos:g}, {first.split}, group {first.group!r}) and line {line} "
                     f"(mos {found.mos:g}, {found.split}, group {found.group!r}); keep one of them"
                 )
-            found = f"the same row as line {first.line}; used once"
-        problems.append(Problem(str(path), line, video, found))
+            reason = f"the same row as line {first.line}; used once"
+            problems.append(Problem(str(path), line, video, reason, repeated=True))
+        else:
+            problems.append(Problem(str(path), line, video, found))
     rows = list(seen.values())
     if not rows:
         listed = "".join(f"\n  {problem}" for problem in problems[:5])
@@ -126,7 +128,8 @@ def read_pool(source: Path) -> Manifest:
         elif not os.path.isfile(file):
             problems.append(Problem(str(source), line, video, f"no such file: {file}"))
         elif str(file) in rows_by_path:
-            problems.append(Problem(str(source), line, video, "listed twice; used once"))
+            reason = "listed twice; used once"
+            problems.append(Problem(str(source), line, video, reason, repeated=True))
         else:
             rows_by_path[str(file)] = Row(video, file, group=video, line=line)
     if not rows_by_path:

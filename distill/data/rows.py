@@ -39,12 +39,20 @@ class Row:
 
 @dataclass(frozen=True)
 class Problem:
-    """A row that is not used, and why."""
+    """A row that is not used, and why.
+
+    Attributes:
+        file, line: where it stands; line 0 where there is no table.
+        video: as the table writes it.
+        reason: one line.
+        repeated: an earlier row has the same video, so that nothing is lost.
+    """
 
     file: str
     line: int
     video: str
     reason: str
+    repeated: bool = False
 
     def __str__(self) -> str:
         where = f"{self.file}, line {self.line}" if self.line else self.file

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from distill.checks import above
 from distill.config import folder
-from distill.data.manifest import Row, read_pool
+from distill.data.manifest import VIDEO_SUFFIXES, Row, read_pool
 from distill.errors import BundleError, ConfigError, Interrupted
 from distill.options import ReaderConfig
 
@@ -47,12 +47,12 @@ def run(words: Sequence[str]) -> int:
     if (options.workers is not None and options.workers < 0) or options.batch_size < 1:
         raise ConfigError("--workers must be at least 0 and --batch-size at least 1")
     for name in (options.csv, options.json):
-        _check_target(name)
-    rows = _rows(options.videos)
+        _check_target(name, options.videos)
+    rows, left_out = _rows(options.videos)
 
     from distill.data.loading import decoding_workers
     from distill.data.readers import make_reader
-    from distill.inference import score_rows
+    from distill.inference import Scored, score_rows
 
     bundle = _bundle(options.bundle, options.outputs)
     results = score_rows(
@@ -70,6 +70,8 @@ def run(words: Sequence[str]) -> int:
             records.append(_record(scored, bundle))
     except KeyboardInterrupt as stop:  # what is scored is kept
         stopped = Interrupted.by(stop, f"stopped; {len(records)} of {len(rows)} videos scored")
+    for video, reason in left_out.items():
+        records.append(_record(Scored(Row(video, Path(video)), error=reason), bundle))
     if options.csv is None and options.json is None:
         _print_table(records, bundle)
     if options.csv is not None:
@@ -86,14 +88,16 @@ def run(words: Sequence[str]) -> int:
     return FAILED if failed else 0
 
 
-def _check_target(name: str | None) -> None:
+def _check_target(name: str | None, videos: Sequence[str]) -> None:
     """Before hours of scoring, not after.
 
     Raises:
-        ConfigError: the file cannot be written.
+        ConfigError: the file cannot be written, or is one that is read.
     """
     if name in (None, "-"):
         return
+    if os.path.realpath(folder(str(name))) in {os.path.realpath(folder(v)) for v in videos}:
+        raise ConfigError(f"{name}: is a file to read; write the scores to another one")
     path = folder(str(name))
     if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
         raise ConfigError(f"{name}: cannot be written; give a file in a folder that exists")
@@ -151,17 +155,29 @@ def _bundle(given: str | None, outputs: str) -> "Bundle":
     )
 
 
-def _rows(videos: Sequence[str]) -> list[Row]:
+def _rows(videos: Sequence[str]) -> tuple[list[Row], dict[str, str]]:
+    """Every video once, and name and reason of those that cannot be scored.
+
+    A video is named as it was typed, one of a list as the list names it, one of a folder with the
+    folder in front.
+    """
     rows: dict[str, Row] = {}
+    left_out: dict[str, str] = {}
     for name in videos:
         path = folder(name)
+        prefix = f"{name.rstrip('/')}/" if path.is_dir() else ""
+        typed = not prefix and path.suffix.lower() in VIDEO_SUFFIXES
         pool = read_pool(path)
         for row in pool.rows:
-            shown = name if path.is_file() and len(pool.rows) == 1 else f"{name}/{row.video}"
-            rows.setdefault(str(row.path), Row(shown.replace("//", "/"), row.path))
+            video = name if typed else prefix + row.video
+            rows.setdefault(str(row.path), Row(video, row.path))
         for problem in pool.problems:
-            sys.stderr.write(f"left out: {problem}\n")
-    return list(rows.values())
+            if problem.repeated:
+                sys.stderr.write(f"{problem}\n")
+            else:
+                video = problem.video or f"{name}, line {problem.line}"
+                left_out[prefix + video] = problem.reason
+    return list(rows.values()), left_out
 
 
 def _record(scored: "Scored", bundle: "Bundle") -> dict[str, Any]:
@@ -191,7 +207,8 @@ def _write(name: str, write: Any) -> None:
         write(sys.stdout)
         sys.stdout.write("\n")
         return
-    with Path(name).open("w", newline="", encoding="utf-8") as file:
+    # A folder's own name may hold bytes that are no UTF-8.
+    with folder(name).open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         write(file)
     sys.stderr.write(f"wrote {name}\n")
 
