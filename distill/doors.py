@@ -67,17 +67,16 @@ def evaluate() -> None:
 
 def score() -> None:
     """``python score.py``."""
-    _plain_door("score")
+    plain_door(importlib.import_module("distill.stages.score").run)
 
 
 def make_ladder() -> None:
     """``python make_ladder.py``."""
-    _plain_door("make_ladder")
+    plain_door(importlib.import_module("distill.stages.make_ladder").run)
 
 
-def _plain_door(stage: str) -> None:
-    """A command with options of its own instead of Hydra's."""
-    run = importlib.import_module(f"distill.stages.{stage}").run
+def plain_door(run: Callable[[Sequence[str]], int]) -> None:
+    """A command with options of its own instead of Hydra's; leaves with its exit code."""
 
     def door() -> int:
         try:

@@ -130,6 +130,12 @@ def quoted(value: str) -> str:
     return f'"{body}"'
 
 
+def option_word(name: str, value: str) -> str:
+    """``name=value`` as it is typed into a shell, quoted where the shell or Hydra need it."""
+    plain = re.fullmatch(r"[A-Za-z0-9_./-]+", value)
+    return f"{name}={value}" if plain else _requoted(name, value)
+
+
 def _grammar_hint(word: str) -> str:
     name, equals, value = word.partition("=")
     if not equals or not name:

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from distill.checks import unknown_option
-from distill.data.locate import Finder
+from distill.data.locate import NOT_THERE, Finder
 from distill.data.published import Published, Record
 from distill.data.rows import SPLITS, Manifest, Problem, Row, check_groups, split_by_group
 from distill.errors import ConfigError, ManifestError
@@ -224,6 +224,13 @@ def _none_found(
     if not wanted:
         return f"{source}: none of the {len(records)} rows has a score; {problems[-1].reason}"
     name = PurePosixPath(wanted[0].video)
+    reasons = {problem.video: problem.reason for problem in problems}
+    other = [r.video for r in wanted if not reasons[r.video].startswith(NOT_THERE)]
+    if other:
+        return (
+            f"{root}: none of {published.title}'s {len(wanted)} videos can be used; for example"
+            f" {other[0]!r}: {reasons[other[0]]}"
+        )
     there = next((str(v) for videos in finder.videos.values() for v in videos), "")
     seen = f"it has {finder.count} videos, for example {there}" if there else "it has no video"
     return (

@@ -3,11 +3,13 @@
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path, PurePosixPath
 
-from distill.data.manifest import VIDEO_SUFFIXES
+from distill.data.manifest import VIDEO_SUFFIXES, escaped
 from distill.errors import ManifestError
+
+NOT_THERE = "no such video below"  # how the reason begins where there is nothing to mend
 
 
 class Finder:
@@ -38,7 +40,7 @@ class Finder:
         self.moved: list[tuple[str, str]] = []
         self.claimed: dict[str, str] = {}
         self.videos: dict[str, list[PurePosixPath]] = defaultdict(list)
-        for video in _videos(root):
+        for video in files_below(root, VIDEO_SUFFIXES):
             self.videos[key(video.stem)].append(video)
         self.named: dict[str, int] = defaultdict(int)
         self.siblings: set[str] = set()
@@ -73,7 +75,7 @@ class Finder:
                 continue
             ranked[len(token), tail, video.name == wanted.name].append(video)
         if not ranked:
-            return "", f"no such video below {self.root}"
+            return "", f"{NOT_THERE} {self.root}"
         best = max(ranked)
         found = ranked[best]
         if len(found) > 1:
@@ -81,6 +83,8 @@ class Finder:
         video = found[0]
         if not os.path.isfile(self.root / video):
             return "", f"{video} below {self.root} is a link to nothing"
+        if escaped(str(video)) != str(video):
+            return "", f"{escaped(str(video))} below {self.root} is no UTF-8; rename it"
         if best[1] < len(folder):
             if self.named[self._key_of(wanted)] > 1:
                 return "", (
@@ -117,8 +121,11 @@ def _common_tail(a: tuple[str, ...], b: tuple[str, ...]) -> int:
     return count
 
 
-def _videos(root: Path) -> Iterable[PurePosixPath]:
-    """Paths below the root, sorted within a folder; hidden files are no videos (``._a.mp4``)."""
+def files_below(root: Path, suffixes: Collection[str]) -> Iterable[PurePosixPath]:
+    """Paths below the root of files with these suffixes (lower case), sorted within a folder.
+
+    Links to folders are followed, each folder once; what is hidden (``._a.mp4``) is left out.
+    """
     seen: set[tuple[int, int]] = set()
     for folder, folders, files in os.walk(root, followlinks=True):
         status = os.stat(folder)
@@ -129,5 +136,5 @@ def _videos(root: Path) -> Iterable[PurePosixPath]:
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
         inside = PurePosixPath(Path(folder).relative_to(root).as_posix())
         for name in sorted(files):
-            if os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES and not name.startswith("."):
+            if os.path.splitext(name)[1].lower() in suffixes and not name.startswith("."):
                 yield inside / name

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from distill.data.rows import SPLITS, Manifest, Problem, Row, check_groups, split_by_group
-from distill.data.tables import TABLE_SUFFIXES, read_list, read_table, write_table
+from distill.data.tables import TABLE_SUFFIXES, parse_number, read_list, read_table, write_table
 from distill.errors import ManifestError
 
 COLUMNS = ("video", "mos", "mos_std", "split", "group")
@@ -122,9 +122,9 @@ def read_pool(source: Path) -> Manifest:
         )
     rows_by_path: dict[str, Row] = {}
     for line, video, file in entries:
-        if _escaped(str(file)) != str(file):
+        if escaped(str(file)) != str(file):
             reason = "its path is not UTF-8, which a label store cannot hold; rename it"
-            problems.append(Problem(str(source), line, _escaped(video), reason))
+            problems.append(Problem(str(source), line, escaped(video), reason))
         elif not os.path.isfile(file):
             problems.append(Problem(str(source), line, video, f"no such file: {file}"))
         elif str(file) in rows_by_path:
@@ -155,7 +155,7 @@ def _looked_for() -> str:
     return f"looked for {' '.join(sorted(VIDEO_SUFFIXES))}"
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """Text that can be written as UTF-8: other bytes of a file name escaped."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
@@ -178,7 +178,7 @@ def _parse(path: Path, line: int, video: str, record: dict[str, str], base: Path
     for name in ("mos", "mos_std"):
         text = (record.get(name) or "").strip()
         try:
-            numbers[name] = float(text) if text else math.nan
+            numbers[name] = parse_number(text) if text else math.nan
         except ValueError:
             return f"{name} {text!r} is not a number"
         if text and not math.isfinite(numbers[name]):

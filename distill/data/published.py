@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 
+from distill.data.locate import files_below
+from distill.data.tables import parse_number
 from distill.errors import ManifestError
 
 log = logging.getLogger(__name__)
@@ -71,7 +73,8 @@ def label_files(source: Path, patterns: Sequence[str], title: str) -> list[Path]
     """The label files that a data set comes with.
 
     Args:
-        source: a file, which is taken whatever its name, or a folder with its sub-folders.
+        source: a file, which is taken whatever its name, or a folder with its sub-folders, linked
+            ones too.
         patterns: of file names, in any case.
         title: of the data set, for messages.
 
@@ -86,11 +89,11 @@ def label_files(source: Path, patterns: Sequence[str], title: str) -> list[Path]
     if not source.is_dir():
         raise ManifestError(f"data.labels={source}: no such file or folder")
     found: dict[str, Path] = {}
-    kinds = {Path(pattern).suffix for pattern in patterns}
-    files = [p for p in sorted(source.rglob("*")) if p.suffix.lower() in kinds and p.is_file()]
+    kinds = {Path(pattern).suffix.lower() for pattern in patterns}
+    files = sorted(source / path for path in files_below(source, kinds))
     for pattern in patterns:
         for path in files:
-            if not fnmatch(path.name.lower(), pattern.lower()) or path.name.startswith("."):
+            if not path.is_file() or not fnmatch(path.name.lower(), pattern.lower()):
                 continue
             first = found.setdefault(pattern, path)
             if first != path and first.read_bytes() != path.read_bytes():
@@ -125,7 +128,7 @@ def number(path: Path, line: int, text: str, option: str = "mos") -> float:
         ManifestError: it is something else; labels are published, so a bad one is a wrong file.
     """
     try:
-        value = float(text) if text.strip() else math.nan
+        value = parse_number(text) if text.strip() else math.nan
     except ValueError as error:
         raise ManifestError(f"{path}, line {line}: {option} {text!r} is not a number") from error
     if text.strip() and not math.isfinite(value):

@@ -70,14 +70,14 @@ def read_records(
     if suffix == ".parquet":
         table = _parquet(path)
     else:
-        table = _delimited(path, delimiter or ("\t" if suffix == ".tsv" else ","))
+        delimiter = delimiter or ("\t" if suffix == ".tsv" else ",")
+        table = _delimited(path, delimiter)
+        _check_delimiter(path, table, delimiter)
     header = [_column(name, known) for name in (table[0][1] if table else [])]
     absent = next((name for name in need if name not in header), None)
     if absent:
         close = get_close_matches(absent, header, 1, 0.5)
         hint = f"; rename column {close[0]!r}?" if close else ""
-        if len(header) == 1 and set(header[0]) & set(";\t,|"):
-            hint = "; separate cells with commas, or with tabs in a .tsv"
         raise ManifestError(f"{path}, line 1: no column `{absent}` in {header}{hint}")
     twice = next((name for name in header if name and header.count(name) > 1), None)
     if twice:
@@ -95,6 +95,17 @@ def read_records(
     if not records:
         raise ManifestError(f"{path}: the table has a header and no rows")
     return records
+
+
+def parse_number(text: str) -> float:
+    """A number as a table writes it.
+
+    Raises:
+        ValueError: none, or one that only Python writes: ``float("3_0")`` is 30.
+    """
+    if "_" in text:
+        raise ValueError(f"{text!r} is not a number")
+    return float(text)
 
 
 def read_label_lines(path: Path) -> list[tuple[int, list[str]]]:
@@ -188,6 +199,24 @@ def _delimited(path: Path, delimiter: str) -> list[tuple[int, list[str]]]:
     except csv.Error as error:
         raise ManifestError(f"{path}, line {reader.line_num}: {error}; a lost quote?") from error
     return table
+
+
+def _check_delimiter(path: Path, table: list[tuple[int, list[str]]], delimiter: str) -> None:
+    """Spreadsheets write semicolons where a comma is the decimal sign.
+
+    Raises:
+        ManifestError: the header is one cell that holds another delimiter.
+    """
+    header = table[0][1] if table else []
+    if len(header) == 1 and set(header[0]) & set(";\t,|"):
+        wanted = {
+            ",": "commas, or with tabs in a .tsv, and write 3.5, not 3,5",
+            "\t": "tabs, or with commas in a .csv",
+            ";": "semicolons",
+        }
+        raise ManifestError(
+            f"{path}, line 1: one column, {header[0]!r}; separate cells with {wanted[delimiter]}"
+        )
 
 
 def _parquet(path: Path) -> list[tuple[int, list[str]]]:

@@ -20,7 +20,10 @@ from distill.config import folder
 from distill.data.adapters import find_adapter, place, read_labels, sizes
 from distill.data.manifest import write_manifest
 from distill.data.rows import SPLITS
-from distill.errors import ConfigError, DistillError
+from distill.data.tables import TABLE_SUFFIXES
+from distill.doors import plain_door
+from distill.errors import ConfigError
+from distill.overrides import option_word
 
 INCOMPLETE = 1
 
@@ -56,12 +59,20 @@ def run(words: Sequence[str]) -> int:
         if not equals:
             raise ConfigError(f"--option {word}: write NAME=VALUE")
         extra[name] = value
+    out = _target(options.out) if options.out else None
     root = folder(options.root)
     labels = folder(options.labels) if options.labels else root
     module = find_adapter(node["adapter"])
     records, problems = read_labels(module, labels, extra)
+    if out and out.exists() and any(out.samefile(file) for file in {r.file for r in records}):
+        raise ConfigError(f"--out {out}: is the label file itself; give another name")
     counted = sizes(module.PUBLISHED, records)
     manifest = place(module.PUBLISHED, labels, records, problems, root)
+    if out:  # before anything is printed: whoever reads it may close the pipe
+        try:
+            write_manifest(out, manifest.rows)
+        except OSError as error:
+            raise ConfigError(f"--out {out}: cannot be written ({error.strerror})") from error
     print(f"{module.PUBLISHED.title}: labels {labels}, videos {root}")
     for size in counted:
         print(f"  {size}{'' if size.agrees else '  <- differs'}")
@@ -80,15 +91,22 @@ def run(words: Sequence[str]) -> int:
             print(f"    {problem}")
         if len(manifest.problems) > 10:
             print(f"    and {len(manifest.problems) - 10} more")
-    if options.out:
-        out = Path(options.out)
-        try:
-            write_manifest(out, manifest.rows)
-        except OSError as error:
-            raise ConfigError(f"--out {out}: cannot be written ({error.strerror})") from error
-        print(f"written: {out}; data=manifest data.manifest={out} data.root={root}")
+    if out:
+        words = [option_word("data.manifest", str(out)), option_word("data.root", str(root))]
+        print(f"written: {out}; data=manifest {' '.join(words)}")
     sound = not manifest.problems and all(size.agrees for size in counted)
     return 0 if sound else INCOMPLETE
+
+
+def _target(name: str) -> Path:
+    """Where the manifest goes.
+
+    Raises:
+        ConfigError: its name says another format than the three that are written.
+    """
+    if not name.lower().endswith(TABLE_SUFFIXES):
+        raise ConfigError(f"--out {name}: name a {', '.join(TABLE_SUFFIXES)} file")
+    return folder(name)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -108,15 +126,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main() -> int:
-    """``python -m distill.datasets``."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    try:
-        return run(sys.argv[1:])
-    except DistillError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return error.exit_code
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    plain_door(run)

@@ -79,6 +79,13 @@ def test_kvq_metadata_gives_the_scores_that_the_challenge_held_back(
         ("train_data.csv", "filename,score\ntrain/0001.mp4,5.5\n", "lie between 1 and 5"),
         ("train_data.csv", "filename,score\ntrain/0001.mp4,-1\n", "lie between 1 and 5"),
         ("train_data.csv", "filename,score\ntrain/0001.mp4,x\n", "score 'x' is not a number"),
+        ("train_data.csv", "filename,score\ntrain/0001.mp4,3_0\n", "score '3_0' is not a number"),
+        (
+            "train_data.csv",
+            "filename;score\ntrain/0001.mp4;3,5\n",
+            "line 1: one column, 'filename;score'; separate cells with commas, or with tabs in a"
+            " .tsv, and write 3.5, not 3,5",
+        ),
         ("train_data.csv", "filename,score\ntrain/2927.mp4,3\n", "train has no video 2927"),
         ("train_data.csv", "filename,score\nval/0001.mp4,3\n", "in the labels of train"),
         ("train_data.csv", "filename,score\ntraining/0001.mp4,3\n", "is no video of KVQ"),
@@ -288,6 +295,24 @@ def test_none_of_the_videos(tmp_path: Path) -> None:
     assert "it has 1 videos, for example other/cat.mp4" in said and "data.root=FOLDER" in said
     with pytest.raises(ManifestError, match=r"data\.root=.*gone: no such folder"):
         read_published("kvq", tmp_path / "gone", tmp_path / "labels")
+
+
+def test_videos_that_are_there_and_cannot_be_used_are_not_called_missing(tmp_path: Path) -> None:
+    write(tmp_path, train_data__csv="filename,score\ntrain/0001.mp4,3\n")
+    write(tmp_path, val_data__csv="filename,score\nval/0001.mp4,3\n")
+    touch(tmp_path, "0001.mp4")
+    with pytest.raises(ManifestError, match=r"none of KVQ's 2 videos can be used; .*put it into"):
+        read_published("kvq", tmp_path)
+
+
+def test_label_files_behind_a_link_are_found(tmp_path: Path) -> None:
+    write(tmp_path / "disk/deep", train_data__csv="filename,score\ntrain/0001.mp4,3\n")
+    touch(tmp_path / "disk", "train/0001.mp4")
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root/KVQ").symlink_to(tmp_path / "disk")
+    (tmp_path / "disk/loop").symlink_to(tmp_path / "disk")
+    manifest = read_published("kvq", tmp_path / "root")
+    assert [row.video for row in manifest.rows] == ["KVQ/train/0001.mp4"]
 
 
 def test_held_out_videos_without_a_score_never_become_the_pool(tmp_path: Path) -> None:

@@ -1,6 +1,9 @@
 """Data sets as users name them: data=kvq in a command, and python -m distill.datasets."""
 
+import os
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -162,6 +165,76 @@ def test_the_manifest_that_is_written_is_the_one_that_a_command_reads(
         type(row)(**{**vars(row), "line": again.line})
         for row, again in zip(direct, written, strict=True)
     ]
+
+
+@pytest.mark.parametrize("folder", ["kvq, my=1", "it's", "plain"])
+def test_the_words_that_are_printed_can_be_typed(
+    tmp_path: Path, folder: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = fake_kvq(tmp_path / folder)
+    out = tmp_path / folder / "out, 1.csv"
+    run(["kvq", "--root", str(root), "--out", str(out)])
+    printed = capsys.readouterr().out.splitlines()[-1].split("; ")[-1]
+    given = data(*shlex.split(printed))
+    assert (given.manifest, given.root) == (str(out), str(root))
+    assert len(load_manifest(given).rows) == 42
+
+
+def test_where_the_manifest_may_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = fake_kvq(tmp_path / "KVQ")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    run(["kvq", "--root", "~/KVQ", "--out", "~/here.csv"])
+    assert len(read_manifest(tmp_path / "here.csv", root).rows) == 42
+    labels = root / "train_data.csv"
+    before = labels.read_bytes()
+    (tmp_path / "link.csv").symlink_to(labels)
+    for out in (labels, tmp_path / "link.csv"):
+        with pytest.raises(ConfigError, match="is the label file itself"):
+            run(["kvq", "--root", str(root), "--out", str(out)])
+    assert labels.read_bytes() == before
+    with pytest.raises(ConfigError, match=r"here\.xlsx: name a \.csv, \.tsv, \.parquet file"):
+        run(["kvq", "--root", str(root), "--out", str(tmp_path / "here.xlsx")])
+
+
+def test_a_pipe_that_is_closed_is_no_traceback(tmp_path: Path) -> None:
+    root, out = fake_kvq(tmp_path / "KVQ", missing="train/5"), tmp_path / "out.csv"
+    words = [
+        sys.executable,
+        "-m",
+        "distill.datasets",
+        "kvq",
+        "--root",
+        str(root),
+        "--out",
+        str(out),
+    ]
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(words, stdout=writing, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    os.close(writing)
+    assert done.returncode == 128 + signal.SIGPIPE and "Error" not in done.stderr
+    assert len(read_manifest(out, root).rows) == 41
+
+
+def test_folders_that_are_no_utf_8_are_left_out_and_told(tmp_path: Path) -> None:
+    root, out = fake_kvq(tmp_path / "KVQ"), tmp_path / "out.csv"
+    odd = root / os.fsdecode(b"\xff")
+    odd.mkdir()
+    (root / "val_video").rename(odd / "val")
+    words = [
+        sys.executable,
+        "-m",
+        "distill.datasets",
+        "kvq",
+        "--root",
+        str(root),
+        "--out",
+        str(out),
+    ]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 1 and "Error" not in done.stderr
+    assert r"\udcff/val/0001.mp4 below" in done.stdout and "is no UTF-8; rename it" in done.stdout
+    assert len(read_manifest(out, root).rows) == 28
 
 
 def test_exit_codes(tmp_path: Path) -> None:

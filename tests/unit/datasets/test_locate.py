@@ -1,5 +1,6 @@
 """Videos are found in any usual layout; two videos never stand for one row in silence."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,14 @@ def test_a_link_to_nothing_is_a_reason(tmp_path: Path) -> None:
     (tmp_path / "x.mp4").symlink_to(tmp_path / "gone.mp4")
     assert Finder(tmp_path, ["x.mp4"]).find("x.mp4") == (
         "", f"x.mp4 below {tmp_path} is a link to nothing",
+    )  # fmt: skip
+
+
+def test_a_name_that_is_no_utf_8_is_a_reason(tmp_path: Path) -> None:
+    """It could not be written into a manifest."""
+    tree(tmp_path, os.fsdecode(b"b\xff/x.mp4"))
+    assert Finder(tmp_path, ["x.mp4"]).find("x.mp4") == (
+        "", rf"b\udcff/x.mp4 below {tmp_path} is no UTF-8; rename it",
     )  # fmt: skip
 
 
