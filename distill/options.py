@@ -64,20 +64,26 @@ class ReaderConfig:
     Attributes:
         name: auto (what measured best: pyav), pyav, decord, torchcodec.
         threads: decoder threads of one video.
-        time_limit: seconds that decoding one video may take before it is left out; null decodes
-            without the process of its own that makes a limit possible.
+        time_limit: seconds that decoding one video may take before it is left out; null (or
+            none) decodes without the process of its own that makes a limit possible.
         hdr: of HDR videos: keep or refuse.
     """
 
     name: str = "auto"
     threads: int = 1
-    time_limit: float | None = 120.0
+    time_limit: Any = 120.0
     hdr: str = "keep"
 
     def __post_init__(self) -> None:
         one_of("reader.name", self.name, NAMES)
         at_least("reader.threads", self.threads, 1)
+        if self.time_limit == "none":  # as score.py has it
+            self.time_limit = None
         if self.time_limit is not None:
+            if isinstance(self.time_limit, bool) or not isinstance(self.time_limit, int | float):
+                raise ConfigError(
+                    f"reader.time_limit={self.time_limit}: not a number of seconds, nor null"
+                )
             above("reader.time_limit", self.time_limit, 0)
         one_of("reader.hdr", self.hdr, ("keep", "refuse"))
 

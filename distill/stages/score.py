@@ -129,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _seconds(text: str) -> float | None:
     """A time limit as it is typed."""
-    if text == "none":
+    if text in ("none", "null"):  # null: as reader.time_limit has it
         return None
     try:
         value = float(text)

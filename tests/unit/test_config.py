@@ -63,6 +63,8 @@ def test_defaults_are_sound(schema: type[StageConfig]) -> None:
         ("tracking.mode", "xyz", "choose one of auto, online, offline, off"),
         ("reader.name", "decor", "reader.name='decor' is not a choice; did you mean decord?"),
         ("reader.threads", 0, "reader.threads=0 is below 1"),
+        ("reader.time_limit", "fast", "reader.time_limit=fast: not a number of seconds, nor null"),
+        ("reader.time_limit", True, "reader.time_limit=True: not a number of seconds, nor null"),
         ("reader.time_limit", 0.0, "reader.time_limit=0.0 must be a finite number above 0"),
         ("reader.time_limit", float("inf"), "reader.time_limit=inf must be a finite number"),
         ("reader.hdr", "drop", "reader.hdr='drop' is not a choice; choose one of keep, refuse"),
@@ -75,6 +77,12 @@ def test_values_out_of_range(name: str, value: Any, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         checked(TrainTeacherConfig, **{name: value})
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [None, "none", 30])
+def test_a_time_limit_may_be_none(value: Any) -> None:
+    limit = checked(TrainTeacherConfig, **{"reader.time_limit": value}).reader.time_limit
+    assert limit == (30 if value == 30 else None)
 
 
 @pytest.mark.parametrize(
