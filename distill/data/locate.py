@@ -79,12 +79,13 @@ class Finder:
         best = max(ranked)
         found = ranked[best]
         if len(found) > 1:
-            return "", f"could be {found[0]} or {found[1]} below {self.root}; keep one of them"
+            both = escaped(f"{found[0]} or {found[1]}")
+            return "", f"could be {both} below {self.root}; keep one of them"
         video = found[0]
-        if not os.path.isfile(self.root / video):
-            return "", f"{video} below {self.root} is a link to nothing"
         if escaped(str(video)) != str(video):
             return "", f"{escaped(str(video))} below {self.root} is no UTF-8; rename it"
+        if not os.path.isfile(self.root / video):
+            return "", f"{video} below {self.root} is a link to nothing"
         if best[1] < len(folder):
             if self.named[self._key_of(wanted)] > 1:
                 return "", (

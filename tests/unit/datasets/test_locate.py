@@ -161,6 +161,9 @@ def test_a_name_that_is_no_utf_8_is_a_reason(tmp_path: Path) -> None:
     assert Finder(tmp_path, ["x.mp4"]).find("x.mp4") == (
         "", rf"b\udcff/x.mp4 below {tmp_path} is no UTF-8; rename it",
     )  # fmt: skip
+    tree(tmp_path, "c/x.mp4")
+    reason = Finder(tmp_path, ["x.mp4"]).find("x.mp4")[1]
+    assert reason == rf"could be b\udcff/x.mp4 or c/x.mp4 below {tmp_path}; keep one of them"
 
 
 _PART = st.sampled_from(["train", "val", "test", "a", "b"])
