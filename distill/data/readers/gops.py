@@ -20,6 +20,58 @@ class Misjudged(Exception):
     """Internal: the pictures are not those that the packets promise, so counting must decide."""
 
 
+# x264 and x265 put at most 16 B-frames between two others, so no more are shown between a picture
+# and one that it refers to. Source: X264_BFRAME_MAX of x264, X265_BFRAME_MAX of x265.
+_PATIENCE = 16
+
+
+class Held:
+    """Pictures in the order shown, held until all that each may refer to came out sound.
+
+    A picture refers only to pictures that were decoded before it, and the decoder takes packets in
+    that order. So a picture may go once each packet that was sent before its own has shown its
+    picture, undamaged: then all its references are among those that were looked at. How many
+    pictures the decoder reorders tells nothing of that: of an anchor and the B-frames before it
+    one is reordered, and the anchor is shown after all of them.
+
+    Args:
+        patience: some packets show nothing: second fields, pictures marked as not coded, those
+            before a cut. Once more pictures than this wait for such a packet, it is given up.
+            None: each packet shows a picture.
+    """
+
+    def __init__(self, patience: int | None) -> None:
+        self._patience = patience
+        self._awaited: dict[int, None] = {}  # packets without a picture as yet, in order
+        self._held: deque[tuple[int, av.VideoFrame]] = deque()
+
+    def sent(self, number: int) -> None:
+        """Note a packet; numbers grow."""
+        self._awaited[number] = None
+
+    def came(self, number: int | None, picture: av.VideoFrame) -> None:
+        """Take the next picture in the order shown, undamaged, of the packet of that number."""
+        assert number is not None  # each packet had one
+        self._awaited.pop(number, None)
+        self._held.append((number, picture))
+
+    def release(self) -> Iterator[av.VideoFrame]:
+        """The pictures that may go now, in order."""
+        while self._held:
+            number = self._held[0][0]
+            if self._patience is not None and len(self._held) > self._patience:
+                for late in [late for late in self._awaited if late < number]:
+                    del self._awaited[late]
+            if next(iter(self._awaited), number) < number:
+                return
+            yield self._held.popleft()[1]
+
+    def rest(self) -> Iterator[av.VideoFrame]:
+        """All that are left, once the decoder is drained: nothing more will come."""
+        self._awaited.clear()
+        return self.release()
+
+
 class Gops:
     """A file that is open for one read, as a context manager.
 
@@ -46,32 +98,40 @@ class Gops:
     def decode(self, gop: int) -> Iterator[tuple[int, av.VideoFrame]]:
         """Number and yield the frames of one GOP; hold each until its references proved sound.
 
-        A picture may refer to one that is shown after it. So a frame is released only once as
-        many later ones as the decoder reorders have come out undamaged, or its GOP is over.
+        See ``Held`` for when that is. Which frame is released before an error depends on the GOP
+        alone, not on when the caller stops or on how late decoder threads deliver.
 
         Raises:
             Damaged: at the first sign of damage.
-            Misjudged: a picture's time stamp is not the next one of those in the packets, and that
-                is no sign of damage.
+            Misjudged: a picture is not that of the next time stamp of those in the packets, and
+                that is no sign of damage.
         """
-        held: deque[av.VideoFrame] = deque()
-        stamps: list[int] = []  # a heap of those that were sent and have not come out
-        index = int(self._known.starts[gop]) if self._seek else 0
+        held = Held(patience=None if self._seek else _PATIENCE)
+        stamps: list[tuple[int, int]] = []  # a heap of those that were sent and have not come out
+        index = come = int(self._known.starts[gop]) if self._seek else 0
         latest: av.VideoFrame | None = None
-        for packet in self._packets(gop):
-            if packet is not None and self._seek:
-                heapq.heappush(stamps, packet.pts)
-            for frame in self._pictures(packet, index + len(held)):
-                due = heapq.heappop(stamps) if stamps else None
-                if self._seek and frame.pts != due:
-                    raise self._gap(index + len(held), frame)
-                held.append(frame)
-                latest = frame
-            while held and (packet is None or len(held) > self._context.reorder_depth):
-                yield index, held.popleft()
-                index += 1
+        for number, packet in enumerate(self._packets(gop)):
+            if packet is not None:
+                if self._seek:
+                    heapq.heappush(stamps, (packet.pts, number))
+                if not packet.is_discard:
+                    held.sent(number)
+                # Decoders carry the time stamp of a packet over to its picture, so a number in its
+                # place names the picture's packet, where the file has no unique time stamps too.
+                packet.pts = number
+            for frame in self._pictures(packet, come):
+                if self._seek and (not stamps or heapq.heappop(stamps)[1] != frame.pts):
+                    raise self._gap(come, frame)
+                held.came(frame.pts, frame)
+                come, latest = come + 1, frame
+                for sound in held.release():
+                    yield index, sound
+                    index += 1
         if stamps:
-            raise self._gap(index, latest)
+            raise self._gap(come, latest)
+        for sound in held.rest():
+            yield index, sound
+            index += 1
 
     def _gap(self, index: int, frame: av.VideoFrame | None) -> Exception:
         """What it means that another picture than that of ``index`` came out.
@@ -85,7 +145,7 @@ class Gops:
             return Misjudged()
         return Damaged(f"the decoder never showed frame {index}")
 
-    def _pictures(self, packet: Any, index: int) -> list[av.VideoFrame]:
+    def _pictures(self, packet: Any, index: int) -> Iterator[av.VideoFrame]:
         """What comes out of the decoder for one packet; None drains it."""
         if packet is not None and packet.is_corrupt:
             raise Damaged(f"the file's data is cut off near frame {index}")
@@ -96,7 +156,7 @@ class Gops:
         for place, frame in enumerate(frames):
             if frame.is_corrupt:
                 raise Damaged(f"frame {index + place} is damaged")
-        return frames
+            yield frame
 
     def _packets(self, gop: int) -> Iterator[Any]:
         """The packets of one GOP, then None."""
