@@ -67,7 +67,7 @@ CLIPS: dict[str, list[str]] = {
 UNSAFE = {
     "open265.mp4": "open GOP",
     "intra_refresh.mp4": "no IDR",
-    "mpeg4_b.avi": "open GOP",
+    "mpeg4_b.avi": "codec mpeg4",
     "mirrored.mp4": "mirrored",
     "turned_mirrored.mp4": "mirrored",
     "edit_list.mp4": "edit list",

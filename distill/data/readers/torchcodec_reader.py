@@ -19,16 +19,16 @@ class TorchcodecReader(GuardedReader):
 
     Exact seek mode only: the approximate one is up to 30 frames off in variable frame rate.
 
-    The guard and the proofs are those of ``DecordReader``, with two differences: HEVC's open GOPs
-    are read too (x265 writes them unless told otherwise), and AVI is not. Alone, torchcodec is
-    wrong on B-frames in AVI and MPEG-TS, on mirrored videos, on intra refresh, and where a file
-    begins before its first key frame; docs/video.md has the table.
+    The guard and the proofs are those of ``DecordReader``, but for HEVC's open GOPs, which are read
+    too (x265 writes them unless told otherwise). Alone, torchcodec is wrong on B-frames in AVI and
+    MPEG-TS, on mirrored videos, on intra refresh, and where a file begins before its first key
+    frame; docs/video.md has the table.
     """
 
     name = "torchcodec"
 
     def _trusts(self, known: Facts) -> bool:
-        if self.name in known.refused or known.container == "avi":
+        if self.name in known.refused:
             return False
         enters = known.unsafe == OPEN_GOP and known.info.codec == "hevc" and known.all_enter
         return not known.unsafe or enters
