@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+from av.codec.context import Flags
 
 from distill.data.readers.facts import Facts
 from distill.data.readers.packets import describe, open_container, select
@@ -223,5 +224,7 @@ class Gops:
         self._context = self._stream.codec_context
         self._context.thread_count = self._threads
         self._context.thread_type = "AUTO" if self._threads > 1 else "NONE"
+        # Else a crop at the left is widened until the first column is aligned in memory.
+        self._context.flags |= Flags.unaligned
         self._demuxer = self._container.demux(self._stream)
         self._ahead = None

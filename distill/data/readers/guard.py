@@ -30,6 +30,7 @@ def why_unsafe(
     keys: list[int],
     all_idr: bool,
     matrix: tuple[int, ...] | None,
+    widened: bool,
 ) -> str:
     """Why a seek could yield a wrong frame, or an empty text.
 
@@ -43,6 +44,8 @@ def why_unsafe(
         keys: places of key packets in decode order.
         all_idr: whether each key packet clears the decoder.
         matrix: display matrix, see display_matrix.
+        widened: whether a decoder with default flags widens the crop at the left to an aligned
+            column; decord and torchcodec then scale what it gives to the size after the crop.
     """
     if several_streams:
         return "several video streams"
@@ -58,6 +61,8 @@ def why_unsafe(
         return "truncated"
     if not is_turn(matrix, info.rotation):
         return "mirrored or oblique display matrix"
+    if widened:
+        return "cropped at the left"
     if None in pts or len(set(pts)) != len(pts):
         return "time stamps missing or repeated"
     if not keys or keys[0] != 0:

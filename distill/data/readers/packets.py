@@ -145,7 +145,7 @@ class _Packets:
         self.shown = self.discarded = self.damaged = self.orphans = self.headless = 0
         self.matrix: tuple[int, ...] | None = None
         self.turn = 0
-        self._seen = False
+        self.widened = self._seen = False
         self.all_idr = self.all_enter = True
         self._stream = stream
         self._leading = False
@@ -176,6 +176,7 @@ class _Packets:
         if picture is not None:
             self._seen, self.turn = True, picture.rotation
             self.matrix = display_matrix(picture)
+            self.widened = picture.width != self._stream.codec_context.width
 
     def _is_orphan(self, packet: Any) -> bool:
         """Whether the picture refers to one before the first key frame: no decoder shows it.
@@ -244,6 +245,7 @@ def _facts(container: Any, stream: Any, packets: _Packets, several: bool) -> Fac
         keys=packets.keys,
         all_idr=packets.all_idr,
         matrix=matrix,
+        widened=packets.widened,
     )
     keys = seek_points([0] if unsafe else packets.keys)
     stamps = np.array([packets.pts[key] or 0 for key in keys], dtype=np.int64)

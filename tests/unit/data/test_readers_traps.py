@@ -103,6 +103,27 @@ def test_what_lies_before_the_first_key_frame_is_not_shown(
         assert_shown(read(make_reader(name), path, every), every, reference)
 
 
+@pytest.mark.parametrize("codec", ["h264", "hevc"])
+@pytest.mark.parametrize(
+    "crop", ["crop_left=10:crop_right=4", "crop_left=10:crop_top=6", "crop_right=2:crop_bottom=4"]
+)
+def test_pictures_are_cropped_as_their_headers_say(tmp_path: Path, codec: str, crop: str) -> None:
+    whole, path = tmp_path / "whole.mp4", tmp_path / "cropped.mkv"
+    if codec == "h264":
+        ffmpeg(*_source(), *X264, whole)
+    else:
+        ffmpeg(*_source(), "-c:v", "libx265", "-x265-params", _QUIET, whole)
+    ffmpeg("-i", whole, "-c", "copy", "-bsf:v", f"{codec}_metadata={crop}", path)
+    sides = dict(side.split("=") for side in crop.split(":"))
+    width = 128 - int(sides.get("crop_left", 0)) - int(sides.get("crop_right", 0))
+    height = 96 - int(sides.get("crop_top", 0)) - int(sides.get("crop_bottom", 0))
+    reference = shown(path, width, height)
+    for name in (*READERS, *READERS):
+        info = make_reader(name).probe(path)
+        assert (info.width, info.height, info.num_frames) == (width, height, len(reference))
+        assert_shown(read(make_reader(name), path, range(20)), range(20), reference)
+
+
 def test_frames_follow_a_change_of_size(tmp_path: Path) -> None:
     path, parts, references = tmp_path / "changing.mkv", [], []
     for size in ("128x96", "64x48"):
