@@ -83,11 +83,14 @@ class Gops:
         known: its facts.
         threads: decoder threads, >= 1.
         seek: trust the seek points of ``known``; else count from frame 0.
+
+    Attributes:
+        ended: whether the packets are over.
     """
 
     def __init__(self, path: Path, known: Facts, threads: int, seek: bool) -> None:
         self._path, self._known, self._threads, self._seek = path, known, threads, seek
-        self._ahead = None
+        self._ahead, self.ended = None, False
         self._open()
 
     def __enter__(self) -> "Gops":
@@ -149,7 +152,8 @@ class Gops:
     def _pictures(self, packet: Any, index: int) -> Iterator[av.VideoFrame]:
         """What comes out of the decoder for one packet; None drains it."""
         if packet is not None and packet.is_corrupt:
-            raise Damaged(f"the file's data is cut off near frame {index}")
+            self._next()  # to know whether it is the last
+            raise Damaged(f"the container marks the data near frame {index} as damaged")
         try:
             frames = self._context.decode(packet)
         except av.FFmpegError as error:
@@ -214,8 +218,10 @@ class Gops:
         return self._seek and gop < len(stamps) and packet.is_keyframe and packet.pts == stamps[gop]
 
     def _next(self) -> Any | None:
+        self.ended = True  # unless a packet comes: an error of the demuxer's is an end too
         packet = next(self._demuxer, None)
-        return packet if packet is not None and packet.size else None
+        self.ended = packet is None or not packet.size
+        return None if self.ended else packet
 
     def _open(self) -> None:
         self._container = open_container(self._path)

@@ -58,7 +58,7 @@ def why_unsafe(
     if orphans:
         return "begins inside an open GOP"
     if info.num_frames != shown:
-        return "truncated"
+        return "truncated or damaged"
     if not is_turn(matrix, info.rotation):
         return "mirrored or oblique display matrix"
     if widened:

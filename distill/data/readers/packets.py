@@ -142,7 +142,8 @@ class _Packets:
     def __init__(self, stream: Any) -> None:
         self.pts: list[int | None] = []
         self.keys: list[int] = []
-        self.shown = self.discarded = self.damaged = self.orphans = self.headless = 0
+        self.shown = self.discarded = self.orphans = self.headless = 0
+        self.damaged = self.cut = 0  # by the container's word; the latter at the end of the file
         self.matrix: tuple[int, ...] | None = None
         self.turn = 0
         self.widened = self._seen = False
@@ -155,7 +156,9 @@ class _Packets:
             return
         if packet.is_corrupt:
             self.damaged += 1
+            self.cut += 1
             return
+        self.cut = 0
         if not self._seen and packet.is_keyframe:
             self._see(_decode_alone(self._stream, packet))
             gc.collect(0)  # the picture: display_matrix tells why it would stay
@@ -207,7 +210,7 @@ def _decode_alone(stream: Any, packet: Any) -> av.VideoFrame | None:
 
 def _facts(container: Any, stream: Any, packets: _Packets, several: bool) -> Facts:
     context = stream.codec_context
-    missing = packets.damaged
+    missing = packets.cut
     if "mov" in container.format.name and len(stream.index_entries) > len(packets.pts):
         promised = sum(not entry.is_discard for entry in stream.index_entries)
         missing = max(missing, promised - packets.shown)
@@ -221,7 +224,7 @@ def _facts(container: Any, stream: Any, packets: _Packets, several: bool) -> Fac
     duration = stream.duration * float(stream.time_base) if stream.duration else 0.0
     if not duration and container.duration:
         duration = container.duration / av.time_base
-    count = packets.shown + missing
+    count = packets.shown + packets.damaged + missing - packets.cut
     fps = float(stream.average_rate or 0) or (count / duration if duration else 0.0)
     info = VideoInfo(
         num_frames=count,

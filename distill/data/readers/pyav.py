@@ -66,21 +66,24 @@ class PyAVReader:
         self, path: Path, left: deque[int], known: Facts, *, seek: bool
     ) -> Iterator[tuple[int, np.ndarray]]:
         """Yield the frames of ``left``, and take each out of it."""
-        to_rgb, reason = ToRGB(known.matrix, known.turn), ""
+        to_rgb, reason, ended = ToRGB(known.matrix, known.turn), "", True
         try:
             with Gops(path, known, self.threads, seek) as gops:
-                while left:
-                    first = left[0]
-                    for index, frame in self._wanted(gops, left, known, seek):
-                        yield index, to_rgb(frame)
-                    if left and left[0] == first:
-                        raise Damaged("the decoder never showed it")
+                try:
+                    while left:
+                        first = left[0]
+                        for index, frame in self._wanted(gops, left, known, seek):
+                            yield index, to_rgb(frame)
+                        if left and left[0] == first:
+                            raise Damaged("the decoder never showed it")
+                finally:
+                    ended = gops.ended
         except Damaged as error:
             reason = str(error)
         except av.FFmpegError as error:
             reason = describe(error)
         if reason:
-            if known.missing:
+            if known.missing and ended:  # damage before the end has another cause
                 count = known.info.num_frames
                 whole = count - known.missing
                 reason = f"the file is truncated: {whole} of {count} frames are whole"

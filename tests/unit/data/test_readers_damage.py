@@ -74,6 +74,22 @@ def test_no_frame_before_the_error_was_repaired(
     assert reported >= 2
 
 
+def test_damage_that_the_container_tells_of_is_no_truncation(tmp_path: Path) -> None:
+    part, path = tmp_path / "part.ts", tmp_path / "a.ts"
+    ffmpeg(*_SOURCE, "-c:v", "libx264", "-threads", "1", part)
+    path.write_bytes(part.read_bytes() * 2)  # its packets' counters start anew in the middle
+    reader = make_reader("pyav")
+    assert reader.probe(path).num_frames == 80
+    reference = shown(part, 160, 128)
+    with pytest.raises(VideoError) as caught:
+        read(reader, path, range(80))
+    assert "the container marks the data near frame" in caught.value.reason
+    assert "truncated" not in caught.value.reason
+    sound = int(caught.value.reason.split()[1])
+    assert 25 < sound <= 40
+    assert_shown(read(reader, path, range(sound)), range(sound), reference)
+
+
 def _released(shows: list[int], patience: int | None) -> list[tuple[int, int]]:
     """Each picture's packet, and how many pictures had come out when it went."""
     held, out, come, sent = Held(patience), list[tuple[int, int]](), 0, 0
