@@ -162,3 +162,22 @@ class TrackingConfig:
 
     def __post_init__(self) -> None:
         one_of("tracking.mode", self.mode, ("auto", "online", "offline", "off"))
+
+
+def time_limit_option() -> dict[str, Any]:
+    """``--time-limit`` of the commands that argparse reads, as its ``add_argument`` takes it."""
+    given = ReaderConfig.time_limit
+    text = f"seconds that decoding one video may take (default {given:g}); none: no limit"
+    return {"type": _seconds, "default": given, "metavar": "SECONDS", "help": text}
+
+
+def _seconds(text: str) -> float | None:
+    """A time limit as it is typed."""
+    if text in ("none", "null"):  # null: as reader.time_limit has it
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        raise ConfigError(f"--time-limit {text}: not a number of seconds, nor none") from None
+    above("--time-limit", value, 0)
+    return value

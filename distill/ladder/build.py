@@ -10,11 +10,11 @@ import json
 import logging
 import os
 import random
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from distill.ladder.shots import LadderRow, Shot, replace_text
 
 _LOG = logging.getLogger(__name__)
 _REFERENCE: Step = ("x264", "crf", 13)
-_LEAST_FREE = 1 << 26  # bytes; with less, what fails fails for want of room
+_FULL = "No space left"  # as the system and FFmpeg word it
 
 OnProblem = Callable[[Shot, DistillError], None]
 
@@ -79,12 +79,7 @@ def make_ladder(
     used = {_REFERENCE[0], *codecs_of(rungs)}
     ffmpeg = Ffmpeg.find(used, labels=any(shot.labelled for shot in shots))
     folder = Path(folder)
-    try:
-        for name in ("videos", ".ladder"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LadderError(f"{folder}: cannot be made ({error}); choose another") from error
-    with _alone(folder):
+    with alone(folder):
         for stale in (folder / "videos").glob(".tmp-*"):
             stale.unlink()  # a killed run's
         build = _Build(ffmpeg, folder, rungs, seed, on_problem)
@@ -150,7 +145,7 @@ class _Build:
         """Leave out what failed, unless nobody listens or everything will fail."""
         if self._on_problem is None:
             raise error
-        if shutil.disk_usage(self._folder).free < _LEAST_FREE:
+        if _FULL in str(error):
             raise LadderError(
                 f"{self._folder}: the disk is full; make room, and the same command goes on"
             ) from error
@@ -272,9 +267,18 @@ def cores() -> int:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, saying so where that means to wait."""
-    lock = FileLock(folder / ".ladder" / "lock")
+def alone(folder: Path) -> Iterator[None]:
+    """Make a ladder's folder and hold its lock, saying so where that means to wait.
+
+    Raises:
+        LadderError: it cannot be made.
+    """
+    try:
+        for name in ("videos", ".ladder"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LadderError(f"{folder}: cannot be made ({error}); choose another") from error
+    lock = _lock(folder / ".ladder" / "lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -284,3 +288,9 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@lru_cache
+def _lock(path: Path) -> FileLock:
+    """One lock for all of this process, so that who holds it may take it again."""
+    return FileLock(path)

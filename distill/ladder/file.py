@@ -171,9 +171,15 @@ def _check_names(where: str, recipe: Recipe) -> None:
     for key in ("filters", "detail"):
         text = getattr(recipe, key)
         try:
-            names = {name for _, name, _, _ in Formatter().parse(text) if name is not None}
+            fields = [field[1:] for field in Formatter().parse(text) if field[1] is not None]
         except ValueError as error:
             raise LadderError(f"{where}: {key}: {text!r}: {error}") from error
+        if formatted := [name for name, spec, conversion in fields if spec or conversion]:
+            raise LadderError(
+                f"{where}: {key}: {text!r}: only a name in braces, as {{{formatted[0]}}}; nothing"
+                " after it"
+            )
+        names = {str(name) for name, _, _ in fields}
         if unknown := sorted(names - {*recipe.draws, *_GIVEN}):
             raise LadderError(
                 f"{where}: {key}: {text!r}: {{{unknown[0]}}} has no values; give them under draws"

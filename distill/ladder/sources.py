@@ -14,7 +14,7 @@ from tqdm import tqdm
 from distill.data.identity import content_hash, seed_of
 from distill.data.manifest import COLUMNS, SPLITS, Problem, Row, read_pool
 from distill.data.reader import VideoInfo, VideoReader
-from distill.data.tables import read_table
+from distill.data.tables import TABLE_SUFFIXES, read_table
 from distill.errors import ManifestError, VideoError
 from distill.ladder.ffmpeg import shrink
 from distill.ladder.shots import Shot
@@ -96,8 +96,17 @@ def find_sources(
     """
     pool = read_pool(source)
     problems = list(pool.problems)
-    rows = [row for row in pool.rows if out != row.path and out not in row.path.parents]
-    splits, groups = _columns(source) if source.suffix.lower() in (".csv", ".tsv") else ({}, {})
+    rows, out = [], out.resolve()
+    for row in pool.rows:
+        if out in row.path.resolve().parents:
+            continue
+        ladder = _ladder_around(row.path)
+        if ladder is None:
+            rows.append(row)
+        else:
+            reason = f"make_ladder.py made it, in {ladder}; only pristine videos are sources"
+            problems.append(Problem(str(source), row.line, row.video, reason))
+    splits, groups = _columns(source) if source.suffix.lower() in TABLE_SUFFIXES else ({}, {})
     check = partial(_check, reader=reader, seconds=seconds)
     with ThreadPoolExecutor(workers) as threads:
         found = list(
@@ -216,6 +225,11 @@ def not_pristine(source: Source, shots: Iterable[Shot], references: Sequence[Pat
     )
 
 
+def _ladder_around(path: Path) -> Path | None:
+    """The ladder's folder that a file lies in, links followed; None where there is none."""
+    return next((p for p in path.resolve().parents if (p / ".ladder").is_dir()), None)
+
+
 def _check(row: Row, reader: VideoReader, seconds: float) -> Source | str:
     """A source, or why it is none."""
     try:
@@ -227,6 +241,8 @@ def _check(row: Row, reader: VideoReader, seconds: float) -> Source | str:
         return "the file does not say how long it is or how many frames a second it has"
     if info.duration < seconds - 1e-3:
         return f"lasts {info.duration:.2f} s, less than a shot (--seconds {seconds:g})"
+    if info.hdr:
+        return f"is HDR ({info.transfer}); VMAF's model and the references here are SDR"
     if min(info.width, info.height) < MIN_SIDE:
         return f"is {info.width}x{info.height}; the short side must be at least {MIN_SIDE}"
     return Source(row.video, row.path, row.line, "", "", content, info)

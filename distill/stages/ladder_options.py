@@ -8,6 +8,7 @@ from distill.checks import above, at_least
 from distill.errors import ConfigError
 from distill.ladder.pairs import PER_CONTENTS
 from distill.ladder.sources import MIN_SIDE, Cut
+from distill.options import time_limit_option
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -19,7 +20,12 @@ def parser(description: str) -> argparse.ArgumentParser:
         epilog="Exit code: 0 all sources used, 1 some left out, 2 nothing made, 128 + n signal n.",
     )
     add = found.add_argument
-    add("source", nargs="?", metavar="SOURCE", help="folder, list, table (.csv, .tsv) or video")
+    add(
+        "source",
+        nargs="?",
+        metavar="SOURCE",
+        help="folder, list, table (.csv, .tsv, .parquet), video",
+    )
     add("--out", metavar="FOLDER", help="where the set is made")
     add("--seconds", type=float, default=4.0, help="length of a shot (default 4)")
     add("--shots", type=int, default=1, help="shots per source at most, spread over it (default 1)")
@@ -36,6 +42,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     add("--print-ladder", action="store_true", help="print the default ladder as YAML and stop")
     add("--dry-run", action="store_true", help="check, count and estimate; leaves nothing")
     add("--workers", type=int, help="FFmpeg processes at a time; default: one per core")
+    add("--time-limit", **time_limit_option())
     add("--reader", default="auto", help="checks the sources: auto, pyav, decord or torchcodec")
     return found
 

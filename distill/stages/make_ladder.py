@@ -23,7 +23,7 @@ from distill.config import folder
 from distill.data.manifest import Problem
 from distill.data.readers import make_reader
 from distill.errors import ConfigError, DistillError, Interrupted
-from distill.ladder.build import cores, make_ladder
+from distill.ladder.build import alone, cores, make_ladder
 from distill.ladder.ffmpeg import Ffmpeg, LadderError
 from distill.ladder.file import Ladder, ladder_text, read_ladder, that_can_be_made
 from distill.ladder.pairs import COLUMNS, make_pairs
@@ -39,7 +39,6 @@ from distill.ladder.sources import (
     pixels,
     split_groups,
 )
-from distill.options import ReaderConfig
 from distill.stages.ladder_options import check, command, cut_of, parser
 
 LEFT_OUT = 1  # exit code where some sources were left out
@@ -100,9 +99,11 @@ def run(words: Sequence[str]) -> int:
         raise ConfigError(f"--out {out}: holds a {taken[0]} of another make; give a new folder")
     try:
         plan = _plan(options, rungs, shares, out)
+        _tell_problems(plan.problems)
         if options.dry_run:
             return _estimate(plan, options)
-        return _make(plan, options, pairs, out)
+        with alone(out):  # manifest and videos change together
+            return _make(plan, options, pairs, out)
     except KeyboardInterrupt as stop:
         text = "stopped; what is finished is kept, and the same command goes on from there"
         raise Interrupted.by(stop, text) from stop
@@ -126,7 +127,7 @@ def _plan(options: argparse.Namespace, rungs: Ladder, shares: Sequence[int], out
         ladder, lines = that_can_be_made(rungs, ffmpeg)
         for line in lines:
             _tell(line)
-    reader = make_reader(options.reader, time_limit=ReaderConfig.time_limit)
+    reader = make_reader(options.reader, time_limit=options.time_limit)
     workers = options.workers or cores()
     where = folder(options.source)
     sources, problems = find_sources(where, out, reader, options.seconds, workers, True)
@@ -166,11 +167,12 @@ def _make(plan: _Plan, options: argparse.Namespace, counts: tuple[int, int], out
         Problem(where, owner[name].line, owner[name].video, reason)
         for name, reason in sorted(failed, key=lambda item: (order.index(item[0]), item[1]))
     ]
-    out.mkdir(parents=True, exist_ok=True)
     header = ("file", "line", "video", "reason")
     left_out = [(options.source, p.line, p.video, p.reason) for p in problems]
     write_table(out / "problems.csv", header, left_out)
-    _tell_problems(problems, out)
+    _tell_problems(problems[len(plan.problems) :])
+    if problems:
+        _tell(f"{len(problems)} left out; see {out / 'problems.csv'}")
     if not rows:
         raise LadderError(f"nothing made: none of the videos in {where} can be used")
 
@@ -207,7 +209,6 @@ def _doubts(plan: _Plan, made: set[str], out: Path) -> list[str]:
 
 def _estimate(plan: _Plan, options: argparse.Namespace) -> int:
     """Make one shot of middling size elsewhere, and say what all would take."""
-    _tell_problems(plan.problems, None)
     if not plan.sources:
         raise LadderError(f"none of the videos in {folder(options.source)} can be used")
     costs = [pixels(source, cut_of(options)) for source in plan.sources]
@@ -254,7 +255,7 @@ def _tell_moved(manifest: Path, splits: dict[str, str]) -> None:
     """Warn where another set of sources moves contents between the splits of a finished ladder."""
     if not manifest.exists():
         return
-    with manifest.open(encoding="utf-8", newline="") as file:
+    with manifest.open(encoding="utf-8", errors="replace", newline="") as file:
         before = {row.get("group", ""): row.get("split", "") for row in csv.DictReader(file)}
     moved = [group for group, split in splits.items() if before.get(group, split) != split]
     if moved:
@@ -265,9 +266,9 @@ def _tell_moved(manifest: Path, splits: dict[str, str]) -> None:
         )
 
 
-def _tell_problems(problems: Sequence[Problem], out: Path | None) -> None:
+def _tell_problems(problems: Sequence[Problem]) -> None:
     if problems:
-        _tell(f"{len(problems)} left out" + (f", see {out / 'problems.csv'}:" if out else ":"))
+        _tell(f"{len(problems)} left out:")
         for problem in problems[:_SHOWN]:
             _tell(f"  {problem.video}: {problem.reason}")
 

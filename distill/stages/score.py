@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from distill.checks import above
 from distill.config import folder
 from distill.data.manifest import VIDEO_SUFFIXES, Row, read_pool
 from distill.errors import BundleError, ConfigError, Interrupted
-from distill.options import ReaderConfig
+from distill.options import time_limit_option
 
 if TYPE_CHECKING:  # torch takes seconds, which --help and a mistyped option need not wait for
     from distill.bundle import Bundle
@@ -118,25 +117,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--csv", metavar="FILE", help="write CSV; - is standard output")
     add("--json", metavar="FILE", help="write JSON; - is standard output")
     add("--reader", default="auto", help="auto, pyav, decord or torchcodec")
-    given = ReaderConfig.time_limit
-    limit = f"seconds that decoding one video may take (default {given:g}); none: no limit"
-    add("--time-limit", type=_seconds, default=given, metavar="SECONDS", help=limit)
+    add("--time-limit", **time_limit_option())
     add("--device", default="auto", help="auto, cpu, cuda ...")
     add("--batch-size", type=int, default=4, help="videos per forward pass (default 4)")
     add("--workers", type=int, help="decoding processes; default: one per core, at most 8")
     return parser
-
-
-def _seconds(text: str) -> float | None:
-    """A time limit as it is typed."""
-    if text in ("none", "null"):  # null: as reader.time_limit has it
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        raise ConfigError(f"--time-limit {text}: not a number of seconds, nor none") from None
-    above("--time-limit", value, 0)
-    return value
 
 
 def _bundle(given: str | None, outputs: str) -> "Bundle":

@@ -62,6 +62,14 @@ def test_a_single_rate_and_a_filter_without_draws(tmp_path: Path, tool: Ffmpeg) 
             "filters: 'gblur=sigma={': Single '{' enc",
         ),
         (
+            "{processing: a, encodes: [x264 qp 20], filters: 'gblur=sigma={s:q}', draws: {s: [1]}}",
+            r"only a name in braces, as \{s\}; nothing after it",
+        ),
+        (
+            "{processing: a, encodes: [x264 qp 20], detail: '{width!x}'}",
+            "detail: '{width!x}': ",
+        ),
+        (
             "{processing: a, encodes: [x264 qp 20], draws: {s: [1]}}",
             "draws: 's' does not stand in filters",
         ),
