@@ -12,13 +12,15 @@ import psutil
 from distill.data.readers.isolated import IsolatedReader
 from tests.helpers.odd_reader import Odd
 
+LONG = 60.0  # seconds, for what is sound, on whatever machine
+
 
 @contextlib.contextmanager
 def odd_reader() -> Iterator[Odd]:
-    """A reader with a second for each video, which leaves no process and no file behind."""
+    """A reader that leaves no process and no file behind."""
     gc.collect()
     files = psutil.Process().num_fds()
-    reader = Odd("odd", 1.0)
+    reader = Odd("odd", LONG)
     yield reader
     del reader._idle[:]
     gc.collect()
@@ -36,7 +38,7 @@ def greys(reader: Any, path: str | Path, indices: Any) -> list[int]:
     return [int(frame[0, 0, 0]) for _, frame in reader.read(Path(path), indices)]
 
 
-def gone(pid: int, seconds: float = 20) -> bool:
+def gone(pid: int, seconds: float = LONG) -> bool:
     """Whether a process ends; the time is only a bound on the wait for it."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:

@@ -31,11 +31,11 @@ class _OddReader:
 
     def read(self, path: Path, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
         for index in indices:
-            if index >= 3:
-                self._act(path)
-            if path.is_file():  # counts what was decoded
+            if path.is_file():  # counts what was begun
                 with path.open("ab") as file:
                     file.write(b".")
+            if index >= 3:
+                self._act(path)
             side = 4 + index if path.stem == "grows" else 4
             yield index, np.full((side, 8, 3), index, np.uint8)
 

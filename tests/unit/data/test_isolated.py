@@ -12,7 +12,7 @@ import pytest
 
 from distill.data.readers import make_reader
 from distill.errors import ConfigError, VideoError
-from tests.helpers.isolation import greys, odd_reader, pid_of
+from tests.helpers.isolation import LONG, greys, odd_reader, pid_of
 from tests.helpers.odd_reader import Odd
 from tests.helpers.video_files import make_clip
 
@@ -82,7 +82,7 @@ def test_frames_are_fresh_and_may_change_size(odd: Odd) -> None:
 def test_what_native_code_prints_is_not_in_the_way(
     odd: Odd, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    reader = Odd("odd", 1.0)  # it starts with the standard error of now
+    reader = Odd("odd", LONG)  # it starts with the standard error of now
     assert reader.probe(Path("prints")).num_frames == 100
     out, err = capfd.readouterr()
     assert (out, err) == ("", "{} native noise\n")
@@ -94,8 +94,10 @@ def test_what_native_code_prints_is_not_in_the_way(
 def test_native_code_that_hangs_is_stopped_and_the_next_video_is_read(odd: Odd) -> None:
     for call in (lambda: odd.probe(Path("hang")), lambda: greys(odd, "hang", [3])):
         child = pid_of(odd)
+        odd.time_limit = 1
         with pytest.raises(VideoError) as caught:
             call()
+        odd.time_limit = LONG
         assert str(caught.value).startswith("hang: odd: stopped after 1 s of decoding; ")
         assert "reader.time_limit" in caught.value.reason
         assert not psutil.pid_exists(child)
@@ -124,6 +126,29 @@ def test_a_decoder_that_dies_is_named_and_the_next_video_is_read(
     assert greys(odd, "plain", [0, 5]) == [0, 5]
 
 
+def test_a_child_that_takes_no_request_is_stopped(odd: Odd) -> None:
+    """A long request fills the pipe to a process that does not read."""
+    child = pid_of(odd)
+    os.kill(child, signal.SIGSTOP)
+    odd.time_limit = 0.3
+    done: list[str] = []
+
+    def ask() -> None:
+        try:
+            greys(odd, "plain", range(100_000))
+        except VideoError as error:
+            done.append(error.reason)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(LONG)
+    if thread.is_alive():
+        os.kill(child, signal.SIGCONT)
+    assert len(done) == 1 and done[0].startswith("stopped after 0.3 s")
+    odd.time_limit = LONG
+    assert greys(odd, "plain", range(100)) == list(range(100))
+
+
 def test_errors_of_the_reader_keep_its_name_and_cost_no_new_child(odd: Odd) -> None:
     child = pid_of(odd)
     with pytest.raises(VideoError) as caught:
@@ -134,12 +159,16 @@ def test_errors_of_the_reader_keep_its_name_and_cost_no_new_child(odd: Odd) -> N
     assert pid_of(odd) == child
 
 
-def test_only_waiting_counts_and_not_what_the_caller_does(odd: Odd) -> None:
+def test_only_waiting_counts_and_not_what_the_caller_does(
+    odd: Odd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, spent = time.monotonic, 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + spent)
     got = []
-    for index, _ in odd.read(Path("plain"), range(8)):
-        time.sleep(0.2)  # 1.6 s in all, of a limit of 1 s
+    for index, _ in odd.read(Path("plain"), range(20)):
+        spent += 2 * LONG  # by the clock; the child gets no time to be ready meanwhile
         got.append(index)
-    assert got == list(range(8))
+    assert got == list(range(20))
 
 
 def test_a_child_that_is_killed_while_idle_is_replaced_without_a_word(odd: Odd) -> None:
@@ -150,8 +179,8 @@ def test_a_child_that_is_killed_while_idle_is_replaced_without_a_word(odd: Odd) 
 
 def test_a_reader_that_does_not_start_is_a_wrong_option() -> None:
     with pytest.raises(ConfigError, match=r"^reader 'refuse' does not work here: as it should$"):
-        Odd("refuse", 1.0)
+        Odd("refuse", LONG)
     with pytest.raises(
         ConfigError, match=r"^reader 'exit': its process failed at the start: .* 3$"
     ):
-        Odd("exit", 1.0)
+        Odd("exit", LONG)

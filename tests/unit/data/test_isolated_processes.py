@@ -17,9 +17,9 @@ import psutil
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
-from distill.data.readers import make_reader
+from distill.data.readers import isolated, make_reader
 from distill.data.readers.isolated import IsolatedReader
-from tests.helpers.isolation import gone, greys, odd_reader, pid_of
+from tests.helpers.isolation import LONG, gone, greys, odd_reader, pid_of
 from tests.helpers.odd_reader import Odd
 
 LINUX = sys.platform == "linux"
@@ -31,7 +31,10 @@ def odd() -> Iterator[Odd]:
         yield reader
 
 
-def test_an_abandoned_read_stops_and_its_child_serves_the_next(odd: Odd, tmp_path: Path) -> None:
+def test_an_abandoned_read_stops_and_its_child_serves_the_next(
+    odd: Odd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(isolated, "_DROP", LONG)
     child, video = pid_of(odd), tmp_path / "plain"
     video.touch()
     for taken in (1, 2, 5):
@@ -48,11 +51,13 @@ def test_an_abandoned_read_stops_and_its_child_serves_the_next(odd: Odd, tmp_pat
         assert pid_of(odd) == child
 
 
-def test_an_abandoned_read_that_is_busy_costs_its_child(odd: Odd) -> None:
-    child = pid_of(odd)
-    read = odd.read(Path("slow"), range(100))
+def test_an_abandoned_read_that_is_busy_costs_its_child(odd: Odd, tmp_path: Path) -> None:
+    child, video = pid_of(odd), tmp_path / "hang"
+    video.touch()
+    read = odd.read(video, range(100))
     next(read)
-    time.sleep(0.3)  # into its third frame
+    while video.stat().st_size < 4:  # until it hangs in the fourth frame
+        time.sleep(0.02)
     read.close()  # type: ignore[attr-defined]
     assert not psutil.pid_exists(child)
     assert greys(odd, "plain", [5]) == [5]
@@ -130,7 +135,7 @@ def test_equal_readers_share_their_children() -> None:
 
 def test_it_can_be_pickled(odd: Odd) -> None:
     copy = pickle.loads(pickle.dumps(odd))
-    assert (copy.name, copy.time_limit, copy._idle) == ("odd", 1.0, [])
+    assert (copy.name, copy.time_limit, copy._idle) == ("odd", LONG, [])
     assert greys(copy, "plain", [5]) == [5]
 
 
@@ -178,9 +183,10 @@ def test_a_child_imports_no_torch() -> None:
 
 
 def test_ctrl_c_in_a_read_leaves_a_reader_that_works(odd: Odd) -> None:
-    timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
-    timer.start()
+    main = threading.main_thread().ident
+    timer = threading.Timer(0.3, signal.pthread_kill, [main, signal.SIGINT])
     with pytest.raises(KeyboardInterrupt):
+        timer.start()
         greys(odd, "hang", [3])
     timer.join()
     assert greys(odd, "plain", [5]) == [5]
