@@ -77,7 +77,9 @@ class IsolatedReader:
         child = self._take()
         left, usable = self.time_limit, False
         try:
-            child.send({**request, "path": pack_path(path)})
+            start = time.monotonic()
+            child.send({**request, "path": pack_path(path)}, left)
+            left -= time.monotonic() - start
             while True:
                 start = time.monotonic()
                 reply = child.receive(left)
@@ -178,10 +180,14 @@ class _Child:
         """Whether it runs and is this process's own."""
         return self.end.alive and self._process.poll() is None
 
-    def send(self, message: dict[str, Any]) -> None:
-        """Ask for something; see ``serve``."""
+    def send(self, message: dict[str, Any], seconds: float) -> None:
+        """Ask for something; see ``serve``.
+
+        Raises:
+            TimeoutError: the process did not take it for so many seconds.
+        """
         self._used = 0
-        self._channel.send(message)
+        self._channel.send(message, seconds)
 
     def receive(self, seconds: float) -> dict[str, Any] | None:
         """The next reply, or None where the process is gone.
@@ -192,10 +198,11 @@ class _Child:
         """
         if not self.end.alive:
             raise RuntimeError("a read cannot be continued in a forked process; read again")
+        until = time.monotonic() + max(0.0, seconds)
         if self._used:  # those of the reply before: not for each, as ``_QUICK`` says
-            self._channel.send({"free": self._used})
+            self._channel.send({"free": self._used}, max(0.0, seconds))
             self._used = 0
-        return self._channel.receive(max(0.0, seconds))
+        return self._channel.receive(max(0.0, until - time.monotonic()))
 
     def frame(self, place: tuple[int, int, int, int]) -> tuple[int, np.ndarray]:
         """Copy a frame out of the shared memory: index, offset in bytes, height and width."""
@@ -209,9 +216,9 @@ class _Child:
         """Leave the current read; False where the process is too busy to hear of it."""
         if not self.alive():
             return False
-        self.send({"do": "stop"})
         until = time.monotonic() + _DROP
         with contextlib.suppress(TimeoutError):
+            self.send({"do": "stop"}, _DROP)
             while (reply := self._channel.receive(max(0.0, until - time.monotonic()))) is not None:
                 if "stopped" in reply:
                     return True

@@ -55,18 +55,29 @@ class Channel:
         self._buffer, self._lines = b"", list[bytes]()
         self._poll = select.poll()
         self._poll.register(reads, select.POLLIN)
+        self._room = select.poll()
+        self._room.register(writes, select.POLLOUT)
 
-    def send(self, message: dict[str, Any]) -> None:
-        """Write a message. One to a dead process is lost; the next ``receive`` tells."""
+    def send(self, message: dict[str, Any], seconds: float | None = None) -> None:
+        """Write a message. One to a dead process is lost; the next ``receive`` tells.
+
+        Raises:
+            TimeoutError: the other side did not take it within so many seconds. Part of it may be
+                written, so the channel is of no more use.
+        """
         data = memoryview(json.dumps(message).encode() + b"\n")
+        until = None if seconds is None else time.monotonic() + seconds
         with contextlib.suppress(BrokenPipeError):
             while data:
-                data = data[os.write(self._writes, data) :]
+                left = None if until is None else until - time.monotonic()
+                if not self._room.poll(_milliseconds(left)):
+                    raise TimeoutError
+                # A pipe with room takes so much without blocking.
+                data = data[os.write(self._writes, data[: select.PIPE_BUF]) :]
 
     def ready(self, seconds: float | None = 0.0) -> bool:
         """Whether ``receive`` finds something, within so many seconds; None waits for ever."""
-        wait = None if seconds is None else max(0, int(1000 * seconds + 0.999))
-        return bool(self._lines) or bool(self._poll.poll(wait))
+        return bool(self._lines) or bool(self._poll.poll(_milliseconds(seconds)))
 
     def receive(self, seconds: float | None = None) -> dict[str, Any] | None:
         """The next message, or None where the other side is gone.
@@ -83,6 +94,10 @@ class Channel:
             *self._lines, self._buffer = (self._buffer + data).split(b"\n")
         message: dict[str, Any] = json.loads(self._lines.pop(0))
         return message
+
+
+def _milliseconds(seconds: float | None) -> int | None:
+    return None if seconds is None else max(0, int(1000 * seconds + 0.999))
 
 
 def pack_path(path: str | Path) -> str:
