@@ -28,6 +28,7 @@ from distill.errors import ConfigError, VideoError
 _START = 120.0  # seconds; a busy machine or a cold network file system may need many
 # Seconds for a child to drop a read. Longer is not worth it: a new one starts in that time.
 _DROP = 0.5
+_IDLE = 4  # children kept for the next calls; each holds its decoder's memory
 
 
 class IsolatedReader:
@@ -35,8 +36,8 @@ class IsolatedReader:
 
     A video that takes too long, or whose decoder dies, is a VideoError, and the next one gets a
     new child. A child stays for the next call, decodes a few frames ahead of the caller and no
-    more, and ends with this process. Threads and interleaved reads have a child each; a forked or
-    spawned process (a loader's worker) starts its own.
+    more, and ends with this process. Threads and interleaved reads have a child each, of which
+    at most four stay; a forked or spawned process (a loader's worker) starts its own.
 
     Args:
         name: of the reader, as for ``make_reader``; ``auto`` is settled by the first child.
@@ -103,9 +104,15 @@ class IsolatedReader:
         finally:
             # Not usable: it hangs, is dead, or was left in the midst of a message (Ctrl-C).
             if usable:
-                self._idle.append(child)
+                self._keep(child)
             else:
                 child.end()
+
+    def _keep(self, child: "_Child") -> None:
+        self._idle.append(child)
+        while len(self._idle) > _IDLE:
+            with contextlib.suppress(IndexError):  # another thread took it
+                self._idle.pop(0).end()
 
     def _take(self) -> "_Child":
         while True:

@@ -38,7 +38,7 @@ _PLAYLISTS = {"concat", "hls", "dash", "imf"}
 
 
 def facts(path: Path, reader: str, hdr: Literal["keep", "refuse"] = "keep") -> Facts:
-    """Facts of a file, from the cache where path, size and time of change are the same.
+    """Facts of a file, from the cache where path, inode, size and times of change are the same.
 
     Args:
         path: the file.
@@ -59,7 +59,8 @@ def facts(path: Path, reader: str, hdr: Literal["keep", "refuse"] = "keep") -> F
     if status.st_size == 0:
         raise VideoError(path, reader, "the file is empty")
     try:
-        known = _scan(os.path.abspath(path), status.st_size, status.st_mtime_ns)
+        version = status.st_dev, status.st_ino, status.st_size
+        known = _scan(os.path.abspath(path), version, status.st_mtime_ns, status.st_ctime_ns)
     except _NoVideo as error:
         raise VideoError(path, reader, str(error)) from error
     except Exception as error:  # what a strange header makes native code throw has no one base
@@ -97,8 +98,8 @@ class _NoVideo(Exception):
 
 
 @lru_cache(maxsize=4096)  # written in C: no lock that a fork could leave held
-def _scan(path: str, size: int, mtime_ns: int) -> Facts:
-    del size, mtime_ns  # part of the cache key only
+def _scan(path: str, version: tuple[int, int, int], mtime_ns: int, ctime_ns: int) -> Facts:
+    del version, mtime_ns, ctime_ns  # part of the cache key only
     with open_container(path) as container:
         if container.format.name in _PLAYLISTS:
             raise _NoVideo("a playlist of other files, not a video")

@@ -73,6 +73,15 @@ def test_interleaved_reads_do_not_mix(odd: Odd) -> None:
     assert len(odd._idle) == 3
 
 
+def test_of_many_children_few_stay(odd: Odd) -> None:
+    reads = [odd.read(Path(str(n)), range(40)) for n in range(7)]
+    frames = list(zip(*reads, strict=True))
+    assert [int(frame[0, 0, 0]) for _, frame in frames[-1]] == [39] * 7
+    commands = [" ".join(process.cmdline()) for process in psutil.Process().children()]
+    assert len(odd._idle) == sum("odd_reader" in command for command in commands) == 4
+    assert greys(odd, "plain", [5]) == [5]
+
+
 def test_threads_share_a_reader(odd: Odd) -> None:
     with ThreadPoolExecutor(4) as pool:
         got = list(pool.map(lambda n: greys(odd, "plain", range(n, 100)), range(16)))

@@ -1,5 +1,6 @@
 """Readers on small files made here, against the ffmpeg tool's own decode of each."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -146,6 +147,30 @@ def test_facts_follow_a_change_of_the_file(clip: Callable[[str], Path], tmp_path
     assert reader.probe(path).num_frames == 30
     shutil.copy(clip("edit_list_end.mp4"), path)
     assert reader.probe(path).num_frames < 15
+
+
+@pytest.mark.parametrize("how", ["written over", "moved over", "linked anew"])
+def test_facts_follow_a_change_that_keeps_size_and_time(tmp_path: Path, how: str) -> None:
+    files = [tmp_path / f"{rate}.y4m" for rate in (25, 50)]
+    for file in files:
+        source = f"testsrc2=size=64x48:rate={file.stem}"
+        ffmpeg("-f", "lavfi", "-i", source, "-frames:v", "5", "-pix_fmt", "yuv420p", file)
+        os.utime(file, ns=(1, 1))
+    assert files[0].stat().st_size == files[1].stat().st_size
+    path, reader = tmp_path / "a.y4m", make_reader("pyav")
+    if how == "linked anew":
+        path.symlink_to(files[0])
+    else:
+        shutil.copy2(files[0], path)
+    assert reader.probe(path).fps == 25
+    if how == "written over":
+        shutil.copy2(files[1], path)
+    elif how == "moved over":
+        files[1].rename(path)
+    else:
+        path.unlink()
+        path.symlink_to(files[1])
+    assert reader.probe(path).fps == 50
 
 
 class _Files(Dataset[torch.Tensor]):
