@@ -36,8 +36,8 @@ class PyAVReader:
     is undamaged up to it, and so are the pictures that it may refer to; from there on to the end of
     that GOP each is a VideoError that names the index. (ffmpeg would show a repaired picture there,
     or skip it and renumber all that follow.) Damage is what the decoder reports, which in HEVC and
-    VP9 is little: docs/video.md has the numbers. Damage in a GOP that nobody wants is not looked for. So what comes of a frame depends
-    on the file and the index alone, not on what else is read.
+    VP9 is little: docs/video.md has the numbers. In a GOP that nobody wants it is not looked for.
+    So what comes of a frame depends on the file and the index alone, not on what else is read.
     """
 
     name = "pyav"
