@@ -137,7 +137,8 @@ def read_views(
     }
     wanted = {name: set(c.indices.tolist()) for name, c in collectors.items()}
     union = sorted(set().union(*wanted.values()))
-    for index, frame in reader.read(path, union) if union else ():
+    read = getattr(reader, "lend", reader.read)  # views keep nothing of a frame
+    for index, frame in read(path, union) if union else ():
         for name, collector in collectors.items():
             if index in wanted[name]:
                 collector.add(index, frame)

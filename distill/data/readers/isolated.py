@@ -71,6 +71,11 @@ class IsolatedReader:
 
     def read(self, path: Path, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
         """Frames in order; see VideoReader.read."""
+        for index, frame in self.lend(path, indices):
+            yield index, frame.copy()
+
+    def lend(self, path: Path, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """As ``read``, without a copy: a frame is gone when the next one is asked for."""
         yield from self._ask(path, {"do": "read", "indices": [int(i) for i in indices]})
 
     def _ask(self, path: Path, request: dict[str, Any]) -> Iterator[Any]:
@@ -212,12 +217,12 @@ class _Child:
         return self._channel.receive(max(0.0, until - time.monotonic()))
 
     def frame(self, place: tuple[int, int, int, int]) -> tuple[int, np.ndarray]:
-        """Copy a frame out of the shared memory: index, offset in bytes, height and width."""
+        """A frame in the shared memory: index, offset in bytes, height and width."""
         index, offset, height, width = place
         if self._map is None or len(self._map) < offset + height * width * 3:
             self._map = mmap.mmap(self._frames, 0)
         self._used += 1
-        return index, np.ndarray((height, width, 3), np.uint8, self._map, offset).copy()
+        return index, np.ndarray((height, width, 3), np.uint8, self._map, offset)
 
     def drop(self) -> bool:
         """Leave the current read; False where the process is too busy to hear of it."""

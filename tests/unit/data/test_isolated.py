@@ -185,3 +185,9 @@ def test_a_reader_that_does_not_start_is_a_wrong_option() -> None:
         ConfigError, match=r"^reader 'exit': its process failed at the start: .* 3$"
     ):
         Odd("exit", LONG)
+
+
+def test_a_lent_frame_is_right_until_the_next_is_asked_for(odd: Odd) -> None:
+    lent = [(index, int(frame.max())) for index, frame in odd.lend(Path("plain"), range(60))]
+    assert lent == [(index, index) for index in range(60)]
+    assert greys(odd, "plain", [5]) == [5]

@@ -302,3 +302,17 @@ def test_a_missing_frame_is_named() -> None:
 def test_nonsense_is_refused(make: Callable[[], View], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=lambda view: type(view).__name__)
+@pytest.mark.parametrize("train", [False, True])
+def test_a_view_keeps_nothing_of_a_frame(view: View, train: bool) -> None:
+    """Readers lend frames: the memory holds another one when the next is asked for."""
+    make, memory = noise(), np.empty((64, 96, 3), np.uint8)
+    _, expected = collect(view, info(), make, train=train)
+    collector = view.begin(info(), 0, train)
+    for index in sorted(set(collector.indices.tolist())):
+        memory[...] = make(index)
+        collector.add(index, memory)
+        memory[...] = 7
+    assert torch.equal(collector.result(), expected)
