@@ -229,19 +229,6 @@ def test_mpeg4_that_marks_pictures_as_not_coded_is_counted(
         read(reader, path, [59])
 
 
-def test_gifs_that_were_pasted_together_are_counted(tmp_path: Path) -> None:
-    part, path = tmp_path / "part.gif", tmp_path / "a.gif"
-    ffmpeg("-f", "lavfi", "-i", "testsrc2=size=64x48:rate=10:duration=1", part)
-    path.write_bytes(part.read_bytes() * 2)
-    reference = shown(path, 64, 48)
-    for reader_name in READERS:
-        reader = make_reader(reader_name)
-        every = range(reader.probe(path).num_frames)
-        assert_shown(read(reader, path, every), every, reference)
-        for index in every:
-            assert_shown(read(reader, path, [index]), [index], reference)
-
-
 @pytest.mark.parametrize("reader_name", READERS)
 def test_a_picture_that_silently_never_comes_out_is_damage(
     layout: Callable[[str], tuple[Path, np.ndarray]], tmp_path: Path, reader_name: str

@@ -124,6 +124,19 @@ def test_pictures_are_cropped_as_their_headers_say(tmp_path: Path, codec: str, c
         assert_shown(read(make_reader(name), path, range(20)), range(20), reference)
 
 
+def test_gifs_that_were_pasted_together_are_counted(tmp_path: Path) -> None:
+    part, path = tmp_path / "part.gif", tmp_path / "a.gif"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=size=64x48:rate=10:duration=1", part)
+    path.write_bytes(part.read_bytes() * 2)
+    reference = shown(path, 64, 48)
+    for reader_name in READERS:
+        reader = make_reader(reader_name)
+        every = range(reader.probe(path).num_frames)
+        assert_shown(read(reader, path, every), every, reference)
+        for index in every:
+            assert_shown(read(reader, path, [index]), [index], reference)
+
+
 def test_frames_follow_a_change_of_size(tmp_path: Path) -> None:
     path, parts, references = tmp_path / "changing.mkv", [], []
     for size in ("128x96", "64x48"):
