@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from distill.ladder.shots import LadderRow, Shot, replace_text
 
 _LOG = logging.getLogger(__name__)
 _REFERENCE: Step = ("x264", "crf", 13)
-_FULL = "No space left"  # as the system and FFmpeg word it
+_FULL = ("No space left", "quota exceeded")  # what FFmpeg says of a full disk, in any codec
 
 OnProblem = Callable[[Shot, DistillError], None]
 
@@ -145,7 +144,7 @@ class _Build:
         """Leave out what failed, unless nobody listens or everything will fail."""
         if self._on_problem is None:
             raise error
-        if _FULL in str(error):
+        if any(text in str(error) for text in _FULL):
             raise LadderError(
                 f"{self._folder}: the disk is full; make room, and the same command goes on"
             ) from error
@@ -166,6 +165,8 @@ class _Build:
             if isinstance(source, Path):
                 cut = (shot.start, shot.duration, shot.fps, shot.filters)
                 self._ffmpeg.encode_file(source, out, _REFERENCE, *cut)
+                if not _shape(out)[2]:
+                    raise LadderError(f"{source}: no frame lies in the shot; take longer shots")
             else:
                 assert shot.fps is not None  # Shot has seen to it
                 self._ffmpeg.encode_frames(source(), shot.fps, out, _REFERENCE, shot.name)
@@ -178,14 +179,13 @@ class _Build:
         recipe = draw.choice(self._rungs[version - 1])
         drawn = {name: draw.choice(values) for name, values in recipe.draws.items()}
         steps = [(e.codec, e.mode, draw.randint(e.low, e.high)) for e in recipe.encodes]
-        asked = {name: name for name in ("width", "height", "frames")}
-        words = (recipe.detail or recipe.filters).format(**drawn, **asked)
+        words = recipe.words(drawn)
         key = self._key((reference, recipe.filters, drawn), steps, shot.labelled)
 
         def make(out: Path) -> None:
             source = self._video(shot, 0)
             width, height, frames = _shape(source)
-            filters = recipe.filters.format(**drawn, width=width, height=height, frames=frames)
+            filters = recipe.filters_for(drawn, width, height, frames)
             self._ffmpeg.process(source, out, filters, steps)
             if shot.labelled and (made := _shape(out)[2]) != frames:
                 raise LadderError(
@@ -215,12 +215,13 @@ class _Build:
             temporary = video.with_name(f".tmp-{os.getpid()}-{video.name}")
             try:
                 make(temporary)
+                reference = self._video(shot, 0) if version else temporary
+                score = self._ffmpeg.vmaf(temporary, reference) if shot.labelled else None
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
             path.unlink(missing_ok=True)
             os.replace(temporary, video)
-            score = self._ffmpeg.vmaf(video, self._video(shot, 0)) if shot.labelled else None
             # Gone before the video changes and back last: a note never tells of another video.
             note = {"key": key, "size": video.stat().st_size, "vmaf": score}
             replace_text(path, json.dumps(note))
@@ -245,9 +246,11 @@ def _shape(path: Path) -> tuple[int, int, int]:
     """Width, height and number of frames of one of our own files, from its header."""
     try:
         with av.open(str(path)) as container:
+            if not container.streams.video:  # so FFmpeg writes what has no frame
+                return 0, 0, 0
             stream = container.streams.video[0]
             return stream.width, stream.height, stream.frames
-    except (av.FFmpegError, IndexError) as error:
+    except av.FFmpegError as error:
         raise LadderError(f"{path}: holds no video; remove it and start again") from error
 
 
@@ -270,15 +273,19 @@ def cores() -> int:
 def alone(folder: Path) -> Iterator[None]:
     """Make a ladder's folder and hold its lock, saying so where that means to wait.
 
+    Who writes more than the videos (a manifest) holds it around all of that; ``make_ladder``
+    takes it once more within.
+
     Raises:
-        LadderError: it cannot be made.
+        LadderError: the folder cannot be made.
     """
     try:
         for name in ("videos", ".ladder"):
             (folder / name).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise LadderError(f"{folder}: cannot be made ({error}); choose another") from error
-    lock = _lock(folder / ".ladder" / "lock")
+    # A singleton, so that a thread that holds it can take it again.
+    lock = FileLock(folder / ".ladder" / "lock", is_singleton=True)
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -288,9 +295,3 @@ def alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-@lru_cache
-def _lock(path: Path) -> FileLock:
-    """One lock for all of this process, so that who holds it may take it again."""
-    return FileLock(path)

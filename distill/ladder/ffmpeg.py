@@ -21,6 +21,7 @@ from distill.errors import DistillError
 from distill.ladder.codecs import CODECS, Step, encoder
 
 _MODEL = "vmaf_v0.6.1"
+_TRY = 30.0  # seconds for filters on a small picture; those of the default ladder take 0.03
 # Even sides for 4:2:0, square pixels, and rounding that does not depend on the processor.
 _NORMAL = (
     "crop=trunc(iw/2)*2:trunc(ih/2)*2:0:0,"
@@ -214,7 +215,9 @@ class Ffmpeg:
         with tempfile.TemporaryDirectory(prefix="distill-ladder-") as folder:
             out = Path(folder) / "frames"
             try:
-                self._run([*arguments, "-f", "framecrc", str(out)], "try")
+                self._run([*arguments, "-f", "framecrc", str(out)], "try", limit=_TRY)
+            except subprocess.TimeoutExpired:
+                return f"it was not done with {frames} frames in {_TRY:g} s; does it ever end?"
             except LadderError as error:
                 return f"FFmpeg refuses it ({str(error).partition(': FFmpeg ')[2]})"
             lines = out.read_text(encoding="utf-8").splitlines()
@@ -261,8 +264,14 @@ class Ffmpeg:
         what: str,
         data: Iterator[bytes] | None = None,
         level: str = "error",
+        limit: float | None = None,
     ) -> str:
-        """Run FFmpeg, feed it ``data``, and return what it said."""
+        """Run FFmpeg, feed it ``data``, and return what it said.
+
+        Raises:
+            LadderError: it failed.
+            TimeoutExpired: it was not done in ``limit`` seconds.
+        """
         command = [self.exe, "-hide_banner", "-nostats", "-v", level, "-y", "-filter_threads", "1"]
         # A file, not a pipe: a full pipe would stop FFmpeg while we still write to it.
         with tempfile.TemporaryFile() as said:
@@ -279,7 +288,7 @@ class Ffmpeg:
                         process.stdin.close()
                     except BrokenPipeError:
                         pass  # FFmpeg has given up; its own words say why.
-                status = process.wait()
+                status = process.wait(limit)
             said.seek(0)
             told = said.read().decode(errors="replace")
         if status:

@@ -11,12 +11,11 @@ import yaml
 from distill.checks import unknown_option
 from distill.ladder.codecs import CODECS, RATES
 from distill.ladder.ffmpeg import Ffmpeg, LadderError
-from distill.ladder.recipes import Encode, Recipe
+from distill.ladder.recipes import GIVEN, Encode, Recipe
 
 Ladder = Mapping[str, Sequence[Recipe]]
 
 _KEYS = ("processing", "encodes", "filters", "draws", "detail")
-_GIVEN = ("width", "height", "frames")  # what filters may name without drawing it
 _TRIED = (254, 142, 31)  # width, height, frames: multiples of little, so that rounding shows
 _HEADER = """\
 # A distortion ladder: `python make_ladder.py SOURCE --out FOLDER --ladder THIS_FILE`.
@@ -122,13 +121,13 @@ def _recipe(where: str, given: Any, ffmpeg: Ffmpeg) -> Recipe:
         texts["detail"],
     )
     _check_names(where, recipe)
-    if recipe.filters:
-        width, height, frames = _TRIED
-        for end in (0, -1):
-            drawn = {name: values[end] for name, values in recipe.draws.items()}
-            filters = recipe.filters.format(**drawn, width=width, height=height, frames=frames)
-            if wrong := ffmpeg.try_filters(filters, width, height, frames):
-                raise LadderError(f"{where}: filters: {filters!r}: {wrong}")
+    # Each drawn value at least once.
+    for turn in range(max(map(len, recipe.draws.values()), default=1)):
+        drawn = {name: values[turn % len(values)] for name, values in recipe.draws.items()}
+        _check_formats(where, recipe, drawn)
+        filters = recipe.filters_for(drawn, *_TRIED)
+        if filters and (wrong := ffmpeg.try_filters(filters, *_TRIED)):
+            raise LadderError(f"{where}: filters: {filters!r}: {wrong}")
     return recipe
 
 
@@ -155,7 +154,7 @@ def _draws(where: str, given: Any) -> dict[str, list[Any]]:
     if not isinstance(given, dict):
         raise LadderError(f"{where}: draws: {given!r} is not `name: [value, value]`")
     for name, values in given.items():
-        if not str(name).isidentifier() or name in _GIVEN:
+        if not str(name).isidentifier() or name in GIVEN:
             raise LadderError(f"{where}: draws: {name!r} cannot be a name; use another word")
         if not isinstance(values, list) or not values:
             raise LadderError(f"{where}: draws: {name}: {values!r} is not a list of values")
@@ -171,22 +170,26 @@ def _check_names(where: str, recipe: Recipe) -> None:
     for key in ("filters", "detail"):
         text = getattr(recipe, key)
         try:
-            fields = [field[1:] for field in Formatter().parse(text) if field[1] is not None]
+            names = {name for _, name, _, _ in Formatter().parse(text) if name is not None}
         except ValueError as error:
             raise LadderError(f"{where}: {key}: {text!r}: {error}") from error
-        if formatted := [name for name, spec, conversion in fields if spec or conversion]:
-            raise LadderError(
-                f"{where}: {key}: {text!r}: only a name in braces, as {{{formatted[0]}}}; nothing"
-                " after it"
-            )
-        names = {str(name) for name, _, _ in fields}
-        if unknown := sorted(names - {*recipe.draws, *_GIVEN}):
+        if unknown := sorted(names - {*recipe.draws, *GIVEN}):
             raise LadderError(
                 f"{where}: {key}: {text!r}: {{{unknown[0]}}} has no values; give them under draws"
             )
         used |= names if key == "filters" else set()
     if unused := sorted(set(recipe.draws) - used):
         raise LadderError(f"{where}: draws: {unused[0]!r} does not stand in filters")
+
+
+def _check_formats(where: str, recipe: Recipe, drawn: Mapping[str, Any]) -> None:
+    """What stands behind a name in braces, as in ``{strength:.2f}``, suits the drawn value."""
+    for key in ("filters", "detail"):
+        text = getattr(recipe, key)
+        try:
+            text.format(**drawn, **dict(zip(GIVEN, _TRIED, strict=True)))
+        except (ValueError, LookupError, OverflowError) as error:
+            raise LadderError(f"{where}: {key}: {text!r} with {drawn}: {error}") from error
 
 
 def _plain(recipe: Recipe) -> dict[str, Any]:

@@ -7,6 +7,15 @@ from typing import Any
 from distill.ladder.codecs import CODECS
 from distill.ladder.ffmpeg import LadderError
 
+GIVEN = ("width", "height", "frames")  # what filters may name without drawing it
+
+
+class _Name(str):
+    """Stands in a text where a number would stand, whatever the number's format is."""
+
+    def __format__(self, spec: str) -> str:
+        return str(self)
+
 
 @dataclass(frozen=True)
 class Encode:
@@ -42,6 +51,15 @@ class Recipe:
     filters: str = ""
     draws: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     detail: str = ""
+
+    def filters_for(self, drawn: Mapping[str, Any], width: int, height: int, frames: int) -> str:
+        """The filters with drawn values, for a picture."""
+        return self.filters.format(**drawn, width=width, height=height, frames=frames)
+
+    def words(self, drawn: Mapping[str, Any]) -> str:
+        """How the manifest tells the filters: drawn values, but no picture's size."""
+        asked = {name: _Name(name) for name in GIVEN}
+        return (self.detail or self.filters).format(**drawn, **asked)
 
     def __post_init__(self) -> None:
         unknown = sorted({step.codec for step in self.encodes} - set(CODECS))

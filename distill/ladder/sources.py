@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from tqdm import tqdm
@@ -76,36 +76,34 @@ class Cut:
 
 def find_sources(
     source: Path, out: Path, reader: VideoReader, seconds: float, workers: int, progress: bool
-) -> tuple[list[Source], list[Problem]]:
+) -> tuple[list[Source], list[Problem], list[str]]:
     """Look for videos and check each: metadata, length, size, and whether it came before.
 
     Args:
         source: a folder, a list, a table or a video, as ``read_pool`` takes them. A table's
             columns ``group`` and ``split`` hold.
-        out: the ladder's folder; what lies in it is no source.
+        out: the ladder's folder; what lies in it or in another ladder is no source.
         reader: what the videos are read with later.
         seconds: least length.
         workers: videos checked at a time.
         progress: show a bar.
 
     Returns:
-        Sound sources in the order they were found in, and the others with the reason.
+        Sound sources in the order they were found in, the others with the reason, and the videos
+        of a folder that are passed over because a ladder made them.
 
     Raises:
         ManifestError: nothing there, or a table that contradicts itself.
     """
     pool = read_pool(source)
     problems = list(pool.problems)
-    rows, out = [], out.resolve()
-    for row in pool.rows:
-        if out in row.path.resolve().parents:
-            continue
-        ladder = _ladder_around(row.path)
-        if ladder is None:
-            rows.append(row)
-        else:
-            reason = f"make_ladder.py made it, in {ladder}; only pristine videos are sources"
-            problems.append(Problem(str(source), row.line, row.video, reason))
+    made = _in_ladders([row.path for row in pool.rows], out)
+    rows = [row for row in pool.rows if row.path not in made]
+    passed = [row for row in pool.rows if row.path in made]
+    if not source.is_dir():  # who names a video wants to hear of it
+        reason = "lies in a ladder's folder; its versions are no pristine videos"
+        problems += [Problem(str(source), row.line, row.video, reason) for row in passed]
+        passed = []
     splits, groups = _columns(source) if source.suffix.lower() in TABLE_SUFFIXES else ({}, {})
     check = partial(_check, reader=reader, seconds=seconds)
     with ThreadPoolExecutor(workers) as threads:
@@ -130,7 +128,7 @@ def find_sources(
                 continue
             result = f"the same content as {same!r}, which is used"
         problems.append(Problem(str(source), row.line, row.video, result))
-    return sources, problems
+    return sources, problems, [row.video for row in passed]
 
 
 def split_groups(sources: Sequence[Source], shares: Sequence[int]) -> dict[str, str]:
@@ -225,9 +223,11 @@ def not_pristine(source: Source, shots: Iterable[Shot], references: Sequence[Pat
     )
 
 
-def _ladder_around(path: Path) -> Path | None:
-    """The ladder's folder that a file lies in, links followed; None where there is none."""
-    return next((p for p in path.resolve().parents if (p / ".ladder").is_dir()), None)
+def _in_ladders(paths: Iterable[Path], out: Path) -> set[Path]:
+    """Those that lie in this ladder or in another, through links too."""
+    here = {out, out.resolve()}
+    is_ladder = cache(lambda folder: folder in here or (folder / ".ladder").is_dir())
+    return {path for path in paths if any(map(is_ladder, {*path.parents, *path.resolve().parents}))}
 
 
 def _check(row: Row, reader: VideoReader, seconds: float) -> Source | str:
@@ -237,12 +237,15 @@ def _check(row: Row, reader: VideoReader, seconds: float) -> Source | str:
         content = content_hash(row.path)
     except (VideoError, OSError) as error:
         return getattr(error, "reason", str(error))
+    if info.hdr:
+        return (
+            f"is HDR (transfer {info.transfer}); a ladder is 8-bit SDR, and VMAF's model knows no "
+            "other; convert it first"
+        )
     if not info.fps or not info.duration:
         return "the file does not say how long it is or how many frames a second it has"
     if info.duration < seconds - 1e-3:
         return f"lasts {info.duration:.2f} s, less than a shot (--seconds {seconds:g})"
-    if info.hdr:
-        return f"is HDR ({info.transfer}); VMAF's model and the references here are SDR"
     if min(info.width, info.height) < MIN_SIDE:
         return f"is {info.width}x{info.height}; the short side must be at least {MIN_SIDE}"
     return Source(row.video, row.path, row.line, "", "", content, info)

@@ -5,6 +5,7 @@ import re
 import shlex
 
 from distill.checks import above, at_least
+from distill.data.tables import TABLE_SUFFIXES
 from distill.errors import ConfigError
 from distill.ladder.pairs import PER_CONTENTS
 from distill.ladder.sources import MIN_SIDE, Cut
@@ -20,12 +21,8 @@ def parser(description: str) -> argparse.ArgumentParser:
         epilog="Exit code: 0 all sources used, 1 some left out, 2 nothing made, 128 + n signal n.",
     )
     add = found.add_argument
-    add(
-        "source",
-        nargs="?",
-        metavar="SOURCE",
-        help="folder, list, table (.csv, .tsv, .parquet), video",
-    )
+    text = f"folder, list, table ({', '.join(TABLE_SUFFIXES)}) or video"
+    add("source", nargs="?", metavar="SOURCE", help=text)
     add("--out", metavar="FOLDER", help="where the set is made")
     add("--seconds", type=float, default=4.0, help="length of a shot (default 4)")
     add("--shots", type=int, default=1, help="shots per source at most, spread over it (default 1)")
@@ -42,8 +39,8 @@ def parser(description: str) -> argparse.ArgumentParser:
     add("--print-ladder", action="store_true", help="print the default ladder as YAML and stop")
     add("--dry-run", action="store_true", help="check, count and estimate; leaves nothing")
     add("--workers", type=int, help="FFmpeg processes at a time; default: one per core")
-    add("--time-limit", **time_limit_option())
     add("--reader", default="auto", help="checks the sources: auto, pyav, decord or torchcodec")
+    add("--time-limit", **time_limit_option())
     return found
 
 
@@ -90,4 +87,6 @@ def command(options: argparse.Namespace) -> str:
         value = getattr(options, name)
         if value is not None:
             words += [f"--{name.replace('_', '-')}", str(value)]
+    limit = options.time_limit
+    words += ["--time-limit", "none" if limit is None else f"{limit:g}"]
     return shlex.join([*words, "--unlabelled"] if options.unlabelled else words)

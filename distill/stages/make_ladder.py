@@ -10,6 +10,7 @@ Started again, the same command goes on where it was.
 
 import argparse
 import csv
+import signal
 import sys
 import tempfile
 import time
@@ -85,6 +86,9 @@ def run(words: Sequence[str]) -> int:
     Raises:
         DistillError: wrong options, nothing made, or a signal.
     """
+    # A terminal that closes, like SIGTERM; unless nohup has it that this is to go on.
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))
     options = parser(__doc__ or "").parse_args(words)
     rungs: Ladder = LADDER | POOL_ONLY if options.unlabelled else LADDER
     if options.print_ladder:
@@ -99,11 +103,9 @@ def run(words: Sequence[str]) -> int:
         raise ConfigError(f"--out {out}: holds a {taken[0]} of another make; give a new folder")
     try:
         plan = _plan(options, rungs, shares, out)
-        _tell_problems(plan.problems)
         if options.dry_run:
             return _estimate(plan, options)
-        with alone(out):  # manifest and videos change together
-            return _make(plan, options, pairs, out)
+        return _make(plan, options, pairs, out)
     except KeyboardInterrupt as stop:
         text = "stopped; what is finished is kept, and the same command goes on from there"
         raise Interrupted.by(stop, text) from stop
@@ -130,7 +132,11 @@ def _plan(options: argparse.Namespace, rungs: Ladder, shares: Sequence[int], out
     reader = make_reader(options.reader, time_limit=options.time_limit)
     workers = options.workers or cores()
     where = folder(options.source)
-    sources, problems = find_sources(where, out, reader, options.seconds, workers, True)
+    sources, problems, passed = find_sources(where, out, reader, options.seconds, workers, True)
+    if passed:
+        _tell(
+            f"{len(passed)} videos are passed over, since a ladder made them (first: {passed[0]})"
+        )
     if options.unlabelled:
         for source in [source for source in sources if source.split in ("val", "test")]:
             reason = f"its split is {source.split}; a pool made of it would tell a student of it"
@@ -145,7 +151,16 @@ def _plan(options: argparse.Namespace, rungs: Ladder, shares: Sequence[int], out
 
 
 def _make(plan: _Plan, options: argparse.Namespace, counts: tuple[int, int], out: Path) -> int:
+    _tell_problems(plan.problems, out)
     _tell(f"{len(plan.sources)} sources, {len(plan.all_shots)} shots, {plan.videos} videos")
+    with alone(out):  # around the manifest too: what another one makes here belongs to another
+        return _make_alone(plan, options, counts, out)
+
+
+def _make_alone(
+    plan: _Plan, options: argparse.Namespace, counts: tuple[int, int], out: Path
+) -> int:
+    _write_problems(plan.problems, options, out)
     rows: list[LadderRow] = []
     failed: list[tuple[str, str]] = []
     if plan.sources:
@@ -163,16 +178,13 @@ def _make(plan: _Plan, options: argparse.Namespace, counts: tuple[int, int], out
     owner = {s.name: source for source, x in zip(plan.sources, plan.shots, strict=True) for s in x}
     where = str(folder(options.source))
     order = list(owner)
-    problems = plan.problems + [
+    late = [
         Problem(where, owner[name].line, owner[name].video, reason)
         for name, reason in sorted(failed, key=lambda item: (order.index(item[0]), item[1]))
     ]
-    header = ("file", "line", "video", "reason")
-    left_out = [(options.source, p.line, p.video, p.reason) for p in problems]
-    write_table(out / "problems.csv", header, left_out)
-    _tell_problems(problems[len(plan.problems) :])
-    if problems:
-        _tell(f"{len(problems)} left out; see {out / 'problems.csv'}")
+    problems = plan.problems + late
+    _write_problems(problems, options, out)
+    _tell_problems(late, out)
     if not rows:
         raise LadderError(f"nothing made: none of the videos in {where} can be used")
 
@@ -209,6 +221,7 @@ def _doubts(plan: _Plan, made: set[str], out: Path) -> list[str]:
 
 def _estimate(plan: _Plan, options: argparse.Namespace) -> int:
     """Make one shot of middling size elsewhere, and say what all would take."""
+    _tell_problems(plan.problems, None)
     if not plan.sources:
         raise LadderError(f"none of the videos in {folder(options.source)} can be used")
     costs = [pixels(source, cut_of(options)) for source in plan.sources]
@@ -255,8 +268,12 @@ def _tell_moved(manifest: Path, splits: dict[str, str]) -> None:
     """Warn where another set of sources moves contents between the splits of a finished ladder."""
     if not manifest.exists():
         return
-    with manifest.open(encoding="utf-8", errors="replace", newline="") as file:
-        before = {row.get("group", ""): row.get("split", "") for row in csv.DictReader(file)}
+    try:
+        with manifest.open(encoding="utf-8", newline="") as file:
+            before = {row.get("group", ""): row.get("split", "") for row in csv.DictReader(file)}
+    except (UnicodeDecodeError, csv.Error) as error:
+        _tell(f"warning: {manifest}: {error}; whether contents change their split is not known")
+        return
     moved = [group for group, split in splits.items() if before.get(group, split) != split]
     if moved:
         _tell(
@@ -266,9 +283,14 @@ def _tell_moved(manifest: Path, splits: dict[str, str]) -> None:
         )
 
 
-def _tell_problems(problems: Sequence[Problem]) -> None:
+def _write_problems(problems: Sequence[Problem], options: argparse.Namespace, out: Path) -> None:
+    left_out = [(options.source, p.line, p.video, p.reason) for p in problems]
+    write_table(out / "problems.csv", ("file", "line", "video", "reason"), left_out)
+
+
+def _tell_problems(problems: Sequence[Problem], out: Path | None) -> None:
     if problems:
-        _tell(f"{len(problems)} left out:")
+        _tell(f"{len(problems)} left out" + (f", see {out / 'problems.csv'}:" if out else ":"))
         for problem in problems[:_SHOWN]:
             _tell(f"  {problem.video}: {problem.reason}")
 

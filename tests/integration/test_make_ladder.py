@@ -10,12 +10,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from filelock import FileLock
 
 from distill.data.manifest import read_manifest, read_pool
+from distill.stages.make_ladder import run
 from tests.helpers.video_files import FFMPEG, X264, ffmpeg
 
 # Three rungs instead of six, and one codec that is quick: the codecs have tests of their own.
@@ -202,7 +205,18 @@ def test_killed_and_started_again_gives_the_same_bytes(
     assert out.splitlines()[:-1] == made[1].splitlines()[:-1]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.fixture
+def hang_up() -> Iterator[None]:
+    """SIGHUP as a terminal has it, though the tests may run below nohup."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGTERM)}
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("hang_up")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_it_and_its_children(
     root: Path, sources: Path, tmp_path: Path, number: int
 ) -> None:
@@ -223,6 +237,12 @@ def test_a_signal_ends_it_and_its_children(
     assert "error: stopped; what is finished is kept, and the same command goes on" in told
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
     assert not list(tmp_path.glob("set/videos/.tmp-*"))
+
+
+@pytest.mark.usefixtures("hang_up")
+def test_nohup_holds() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    assert run(["--print-ladder"]) == 0 and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
 
 
 def test_a_table_holds_its_groups_and_splits(root: Path, sources: Path, tmp_path: Path) -> None:
@@ -251,13 +271,15 @@ def test_a_pool_has_no_labels_and_no_held_out_content(
     lines = ["video,split", "src/plain.mp4,test", "src/odd.mp4,"]
     tmp_path.joinpath("table.csv").write_text("\n".join(lines) + "\n")
     words = ["table.csv", "--out", "set", "--seconds", "0.4", "--unlabelled", "--short-side", "128"]
+    words += ["--time-limit", "none"]
     code, _, told = finish(start(root, tmp_path, sources, *words))
     assert code == 1 and "plain.mp4: its split is test" in told
     rows = table(tmp_path / "set" / "manifest.csv")
     assert [row["processing"] for row in rows][-2:] == ["noise", "drops"] and len(rows) == 9
     assert {(row["mos"], row["split"]) for row in rows} == {("", "pool")}
     assert len(read_pool(tmp_path / "set" / "manifest.csv").rows) == 9
-    assert "pseudo_label.py" in (tmp_path / "set" / "README.md").read_text()
+    text = (tmp_path / "set" / "README.md").read_text()
+    assert "pseudo_label.py" in text and "--time-limit none --unlabelled\n" in text
     assert len(table(tmp_path / "set" / "pairs.csv")) == 0
 
 
@@ -279,6 +301,8 @@ def test_dry_run_says_how_much_and_leaves_nothing(
         (["nowhere", "--out", "set"], "nowhere: no such file or folder"),
         (["src", "--out", "set", "--split", "70/20/20"], "--split 70/20/20: give the percentages"),
         (["src", "--out", "set", "--seconds", "0"], "--seconds=0.0 must be"),
+        (["src", "--out", "set", "--time-limit", "0"], "--time-limit=0.0 must be"),
+        (["src", "--out", "set", "--time-limit", "long"], "--time-limit long: not a number of sec"),
         (["src", "--out", "set", "--pairs", "many"], "--pairs many: give two numbers"),
         (["src", "--out", "set", "--seconds", "9"], "nothing made: none of the videos in"),
         (["src", "--out", ".", "--seconds", "9"], "holds a README.md of another make"),
@@ -293,3 +317,74 @@ def test_nothing_made_is_2_with_one_message(
     for _ in range(2):  # the first leaves nothing that the second would take for another's
         code, out, told = finish(start(root, tmp_path, sources, *words))
         assert (code, out) == (2, "") and text in told.splitlines()[-1]
+
+
+def hear(process: subprocess.Popen[str], text: str) -> str:
+    """What it says on stderr up to a text."""
+    assert process.stderr
+    told = ""
+    while text not in told:
+        line = process.stderr.readline()
+        assert line, told
+        told += line
+    return told
+
+
+def test_a_manifest_never_tells_of_what_another_process_makes(
+    root: Path, sources: Path, made: tuple[Path, str, str], tmp_path: Path
+) -> None:
+    """Two at once: the one that waits is killed at its work, after the first has ended."""
+    shutil.copytree(made[0], tmp_path / "set")
+    manifest = tmp_path / "set" / "manifest.csv"
+    notes = list(tmp_path.glob("set/.ladder/*.json"))
+    before = [path.read_text() for path in notes]
+    with FileLock(tmp_path / "set" / ".ladder" / "lock"):
+        process = start(root, tmp_path, sources, *WORDS, "--seed", "1", "--workers", "1")
+        hear(process, "waiting for it")
+        shutil.copy(made[0] / "manifest.csv", manifest)  # as the first does at its end
+    while [path.read_text() for path in notes if path.exists()] == before:
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.002)
+    process.kill()
+    process.communicate()
+    assert not manifest.exists()
+
+
+def test_what_cannot_be_used_is_told_before_the_work(
+    root: Path, sources: Path, made: tuple[Path, str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "set" / ".ladder").mkdir(parents=True)
+    lock = FileLock(tmp_path / "set" / ".ladder" / "lock")
+    lock.acquire()
+    process = start(root, tmp_path, sources, *WORDS)
+    told = hear(process, "waiting for it")
+    assert "4 left out, see" in told and re.search(r"text.mp4: .*Invalid data", told)
+    assert not (tmp_path / "set" / "problems.csv").exists()  # it would be the other one's
+    lock.release()
+    while not (tmp_path / "set" / "problems.csv").exists():
+        assert process.poll() is None
+        time.sleep(0.002)
+    process.kill()
+    process.communicate()
+    early = table(tmp_path / "set" / "problems.csv")
+    assert early == [row for row in table(made[0] / "problems.csv") if row["video"] != "broken.mp4"]
+    assert "1 left out" in made[2] and made[2].count("text.mp4: ") == 1
+
+
+def test_an_old_manifest_in_another_encoding_is_no_traceback(
+    root: Path, sources: Path, made: tuple[Path, str, str], tmp_path: Path
+) -> None:
+    shutil.copytree(made[0], tmp_path / "set")
+    manifest = tmp_path / "set" / "manifest.csv"
+    manifest.write_bytes("video,group,split\na.mp4,é,test\n".encode("cp1252"))
+    code, _, told = finish(start(root, tmp_path, sources, *WORDS))
+    assert code == 1 and re.search("warning: .*manifest.csv: 'utf-8' codec.*is not known", told)
+    assert digests(tmp_path / "set") == digests(made[0])
+
+
+def test_the_time_that_a_source_may_take(root: Path, sources: Path, tmp_path: Path) -> None:
+    words = ["src/plain.mp4", "--out", "set", "--seconds", "0.4", "--time-limit", "1e-6"]
+    code, _, told = finish(start(root, tmp_path, sources, *words))
+    assert code == 2 and "nothing made" in told
+    (problem,) = table(tmp_path / "set" / "problems.csv")
+    assert "stopped after 1e-06 s" in problem["reason"]

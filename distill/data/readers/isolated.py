@@ -139,7 +139,7 @@ def _error(path: Path, kind: str, reader: str, reason: str) -> Exception:
 def _too_long(limit: float) -> str:
     return (
         f"stopped after {limit:g} s of decoding; reader.time_limit"
-        " (score.py: --time-limit) allows more"
+        " (score.py, make_ladder.py: --time-limit) allows more"
     )
 
 

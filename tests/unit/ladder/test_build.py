@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import imageio_ffmpeg
@@ -24,6 +25,7 @@ from distill.ladder.build import make_ladder
 from distill.ladder.ffmpeg import Ffmpeg, LadderError
 from distill.ladder.recipes import RUNGS, Encode, Recipe
 from distill.ladder.shots import LadderRow, Shot, write_manifest
+from tests.helpers.video_files import X264, ffmpeg
 
 FPS = 25.0
 # The same shots for child processes, which import this module by its path.
@@ -268,6 +270,35 @@ def test_what_fails_is_left_out_where_somebody_listens(tmp_path: Path) -> None:
     assert sorted(digests(tmp_path)) == [row.video for row in rows]
     with pytest.raises(VideoError, match="damaged"):
         make([bad])
+
+
+def test_only_what_says_so_is_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A damaged source on a disk with little room is a damaged source."""
+
+    def failing(text: str) -> None:
+        raise LadderError(f"bad: FFmpeg failed (exit 228): {text}")
+
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=50 << 20))
+    told: list[str] = []
+    make = partial(make_ladder, folder=tmp_path, rungs=[], progress=False)
+    make = partial(make, on_problem=lambda shot, error: told.append(shot.name))
+    bad, full = (
+        replace(shots()[0], name=name, check=partial(failing, text))
+        for name, text in [("bad", "Invalid data"), ("full", "No space left on device")]
+    )
+    assert [row.shot for row in make([bad, shots()[0]])] == ["wide"] and told == ["bad"]
+    with pytest.raises(LadderError, match="the disk is full; make room"):
+        make([full])
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_shot_without_a_frame_leaves_nothing(tmp_path: Path, labelled: bool) -> None:
+    still = tmp_path / "still.mp4"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=size=160x128:rate=25", "-frames:v", "1", *X264, still)
+    shot = Shot("still", still, "a", duration=0.001, start=0.03, labelled=labelled)
+    with pytest.raises(LadderError, match=r"still\.mp4: no frame lies in the shot"):
+        make_ladder([shot], tmp_path / "out", rungs=RUNGS[:1], progress=False)
+    assert not digests(tmp_path / "out")
 
 
 def test_stopped_ffmpeg_starts_nothing_more(ladder: tuple[Path, list[LadderRow]]) -> None:

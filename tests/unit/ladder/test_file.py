@@ -62,14 +62,6 @@ def test_a_single_rate_and_a_filter_without_draws(tmp_path: Path, tool: Ffmpeg) 
             "filters: 'gblur=sigma={': Single '{' enc",
         ),
         (
-            "{processing: a, encodes: [x264 qp 20], filters: 'gblur=sigma={s:q}', draws: {s: [1]}}",
-            r"only a name in braces, as \{s\}; nothing after it",
-        ),
-        (
-            "{processing: a, encodes: [x264 qp 20], detail: '{width!x}'}",
-            "detail: '{width!x}': ",
-        ),
-        (
             "{processing: a, encodes: [x264 qp 20], draws: {s: [1]}}",
             "draws: 's' does not stand in filters",
         ),
@@ -90,6 +82,30 @@ def test_a_single_rate_and_a_filter_without_draws(tmp_path: Path, tool: Ffmpeg) 
         (
             "{processing: a, encodes: [x264 qp 20], filters: 'scale=iw/2:ih/2'}",
             "it makes 127x71 of 254x142; scale back",
+        ),
+        (
+            "{processing: a, encodes: [x264 qp 20], filters: 'gblur={s:q}', draws: {s: [1]}}",
+            r"filters: 'gblur=\{s:q\}' with \{'s': 1\}: Unknown format code 'q'",
+        ),
+        (
+            "{processing: a, encodes: [x264 qp 20], filters: 'gblur={s!x}', draws: {s: [1]}}",
+            r"filters: 'gblur=\{s!x\}' .*Unknown conversion specifier",
+        ),
+        (
+            "{processing: a, encodes: [x264 qp 20], filters: 'gblur={s:{t}}', draws: {s: [1]}}",
+            r"filters: 'gblur=\{s:\{t\}\}' .*'t'",
+        ),
+        (
+            "{processing: a, encodes: [x264 qp 20], detail: '{width:q}'}",
+            r"detail: '\{width:q\}' with \{\}: Unknown format code 'q'",
+        ),
+        (
+            "{processing: a, encodes: [x264 qp 20], filters: 'gblur={s:d}', draws: {s: [1, b, 2]}}",
+            r"filters: 'gblur=\{s:d\}' with \{'s': 'b'\}: Unknown format code 'd'",
+        ),
+        (
+            "{processing: a, encodes: [x264 qp 20], filters: 'gblur={s}', draws: {s: [1, bad, 2]}}",
+            "filters: 'gblur=bad': FFmpeg refuses it",
         ),
         (
             "{processing: a, processing: b, encodes: [x264 qp 20]}",
@@ -133,3 +149,20 @@ def test_a_codec_that_this_ffmpeg_lacks(tmp_path: Path) -> None:
     assert lines[0] == f"rung light: transcode by av1 crf 33-48 {reason}"
     with pytest.raises(LadderError, match="'av1 crf 30': some/ffmpeg was built without libsvtav1"):
         read(tmp_path, "one: [{processing: a, encodes: [av1 crf 30]}]", lacking)
+
+
+def test_a_number_is_formatted_in_filters_and_named_in_the_manifest() -> None:
+    filters = "scale={width:04d}/{factor:.2f}:{height!s}"
+    recipe = Recipe("small", (Encode("x264", "qp", 20, 20),), filters, {"factor": [1.5]})
+    assert recipe.filters_for({"factor": 1.5}, 640, 360, 9) == "scale=0640/1.50:360"
+    assert recipe.words({"factor": 1.5}) == "scale=width/1.50:height"
+
+
+@pytest.mark.parametrize("endless", ["loop=-1:1", "loop=-1:1,reverse"])
+def test_filters_that_never_end(
+    tmp_path: Path, tool: Ffmpeg, monkeypatch: pytest.MonkeyPatch, endless: str
+) -> None:
+    monkeypatch.setattr("distill.ladder.ffmpeg._TRY", 0.2)
+    text = f"one: [{{processing: a, encodes: [x264 qp 20], filters: '{endless}'}}]"
+    with pytest.raises(LadderError, match=r"filters: 'loop=.*not done with 31 frames in 0\.2 s"):
+        read(tmp_path, text, tool)

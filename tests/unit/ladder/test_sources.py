@@ -5,9 +5,11 @@ import random
 from collections import Counter
 from pathlib import Path
 
+import pyarrow
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from distill.data.identity import content_hash
 from distill.data.reader import VideoInfo
@@ -16,10 +18,19 @@ from distill.ladder.codecs import Step
 from distill.ladder.ffmpeg import Ffmpeg
 from distill.ladder.pairs import make_pairs
 from distill.ladder.shots import LadderRow, Shot
-from distill.ladder.sources import Cut, Source, cut_shots, group_of, not_pristine, split_groups
+from distill.ladder.sources import (
+    Cut,
+    Source,
+    cut_shots,
+    find_sources,
+    group_of,
+    not_pristine,
+    split_groups,
+)
 from tests.helpers.video_files import X264, ffmpeg
 
 READER = make_reader("pyav")
+PICTURE = ("-f", "lavfi", "-i", "testsrc2=size=160x128:rate=25:duration=0.2")
 
 
 def source(number: int, group: str = "", split: str = "", duration: float = 10.0) -> Source:
@@ -137,3 +148,52 @@ def test_a_compressed_source_is_doubted(
     doubt = not_pristine(found, [Shot("s", path, "g", duration=1.0)], [reference])
     assert bool(doubt) == doubted
     assert not doubted or "bits per pixel" in doubt
+
+
+def find(source: Path, out: Path) -> tuple[list[str], dict[str, str], list[str]]:
+    """Names of the sources, reasons by name, and what is passed over."""
+    sources, problems, passed = find_sources(source, out, READER, 0.1, 1, False)
+    return [s.video for s in sources], {p.video: p.reason for p in problems}, passed
+
+
+def test_what_a_ladder_made_is_no_source_by_whatever_way(tmp_path: Path) -> None:
+    real = tmp_path / "real"
+    out = real / "ladder"
+    for folder in (out, real / "sub" / "older"):
+        (folder / ".ladder").mkdir(parents=True)
+        (folder / "videos").mkdir()
+        (folder / "videos" / "made.mp4").write_text("made")
+    ffmpeg(*PICTURE, *X264, real / "good.mp4")
+    (real / "link.mp4").symlink_to(out / "videos" / "made.mp4")
+    (tmp_path / "way").symlink_to(real)
+    made = ["ladder/videos/made.mp4", "link.mp4", "sub/older/videos/made.mp4"]
+    for source, to in [(real, out), (tmp_path / "way", out), (real, tmp_path / "way" / "ladder")]:
+        assert find(source, to) == (["good.mp4"], {}, made)
+    # Before the folder of this ladder is one, and where a list names the videos.
+    (out / ".ladder").rmdir()
+    (tmp_path / "list.txt").write_text("".join(f"way/{name}\n" for name in ["good.mp4", *made]))
+    found, reasons, passed = find(tmp_path / "list.txt", out)
+    assert (found, passed) == (["way/good.mp4"], [])
+    assert list(reasons) == [f"way/{name}" for name in made]
+    assert set(reasons.values()) == {
+        "lies in a ladder's folder; its versions are no pristine videos"
+    }
+
+
+def test_every_kind_of_table_holds_its_groups_and_splits(tmp_path: Path) -> None:
+    ffmpeg(*PICTURE, *X264, tmp_path / "a.mp4")
+    rows = {"video": ["a.mp4"], "group": ["a group"], "split": ["test"]}
+    parquet.write_table(pyarrow.table(rows), tmp_path / "t.parquet")
+    (tmp_path / "t.csv").write_text("video,group,split\na.mp4,a group,test\n")
+    (tmp_path / "t.tsv").write_text("video\tgroup\tsplit\na.mp4\ta group\ttest\n")
+    for table in ("t.parquet", "t.csv", "t.tsv"):
+        (found,), _, _ = find_sources(tmp_path / table, tmp_path / "o", READER, 0.1, 1, False)
+        assert (found.group, found.split) == ("a group", "test"), table
+
+
+@pytest.mark.parametrize("transfer", ["smpte2084", "arib-std-b67"])
+def test_hdr_is_no_source(tmp_path: Path, transfer: str) -> None:
+    tags = ("-x264-params", f"transfer={transfer}:colorprim=bt2020:colormatrix=bt2020nc")
+    ffmpeg(*PICTURE, *X264, *tags, tmp_path / "hdr.mp4")
+    found, reasons, _ = find(tmp_path, tmp_path / "out")
+    assert found == [] and f"is HDR (transfer {transfer})" in reasons["hdr.mp4"]
