@@ -107,7 +107,10 @@ def _scan(path: str, version: tuple[int, int, int], mtime_ns: int, ctime_ns: int
         real = [s for s in videos if not s.disposition & av.stream.Disposition.attached_pic]
         if not real:
             raise _NoVideo("only a cover picture" if videos else "no video stream")
-        stream = max(real, key=_rank)
+        readable = [s for s in real if s.codec_context is not None]
+        if not readable:
+            raise _NoVideo("FFmpeg knows no decoder for its video stream")
+        stream = max(readable, key=_rank)
         if not 0 < stream.width * stream.height <= MAX_PIXELS:
             side = f"{stream.width}x{stream.height}" if stream.width else "no sane size"
             raise _NoVideo(f"pictures of {side}; up to {MAX_PIXELS} pixels are read")

@@ -281,3 +281,11 @@ def test_two_thousand_opens_leave_memory_as_it_was(plain: Path, reader_name: str
         touch_and_read(turn)
     # The cache of facts is not full yet: at about 1 kB a file it may take 2 to 3 MB of this.
     assert _resident() - before < 8
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_codec_that_nobody_knows_is_named(tmp_path: Path, plain: Path, name: str) -> None:
+    path = tmp_path / "unknown.mp4"
+    path.write_bytes(plain.read_bytes().replace(b"avc1", b"zzz9"))
+    with pytest.raises(VideoError, match="FFmpeg knows no decoder for its video stream"):
+        make_reader(name).probe(path)
