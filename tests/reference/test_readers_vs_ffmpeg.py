@@ -48,8 +48,8 @@ NO_VIDEO = {
 }
 # Files that promise 300 frames: how many come out before the damage, and what is said of it.
 DAMAGED = {
-    "corrupt.mp4": (20, "frame 22 is damaged"),
-    "trunc_fast.mp4": (153, "the file is truncated: 157 of 300 frames are whole"),
+    "corrupt.mp4": (21, "frame 22 is damaged"),
+    "trunc_fast.mp4": (155, "the file is truncated: 157 of 300 frames are whole"),
 }
 
 
