@@ -22,6 +22,7 @@ import numpy as np
 import PIL
 from PIL import Image
 
+from distill.cache import cache_folder
 from distill.errors import ConfigError
 from distill.ladder.build import make_ladder
 from distill.ladder.camera import film
@@ -208,12 +209,6 @@ def make_demo(
     write_manifest(rows, manifest, {content.group: content.split for content in _CONTENTS})
     replace_text(marker, key)
     return manifest
-
-
-def cache_folder() -> Path:
-    """``distill-vqa`` below DISTILL_CACHE, else XDG_CACHE_HOME, else ``~/.cache``."""
-    named = os.environ.get("DISTILL_CACHE") or os.environ.get("XDG_CACHE_HOME")
-    return Path(named or Path.home() / ".cache").expanduser() / "distill-vqa"
 
 
 def _shots(content: _Content, size: str, key: str) -> Iterator[Shot]:

@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 
 from distill import plots
 from distill.bundle import load_weights
+from distill.cache import cache_folder
 from distill.config import TrainStudentConfig, TrainTeacherConfig, folder
 from distill.data.datamodule import VQADataModule
 from distill.data.dataset import Example
@@ -21,7 +22,6 @@ from distill.data.reader import VideoReader
 from distill.errors import Interrupted, ManifestError
 from distill.features import feature_store, fill, missing
 from distill.inference import Scored, score_all
-from distill.ladder.demo import cache_folder
 from distill.losses import WeightedLoss
 from distill.metrics import Logistic4, Scores, calibrate, evaluate
 from distill.model import QualityModel

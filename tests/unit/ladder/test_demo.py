@@ -11,11 +11,12 @@ import av
 import numpy as np
 import pytest
 
+from distill.cache import cache_folder
 from distill.errors import ConfigError
 from distill.ladder import demo
 from distill.ladder.build import LadderRow
 from distill.ladder.camera import camera_path, film
-from distill.ladder.demo import cache_folder, make_demo
+from distill.ladder.demo import make_demo
 from distill.ladder.ffmpeg import LadderError
 
 PHOTO, FILM = (640, 427), (320, 426)
