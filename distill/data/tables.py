@@ -108,14 +108,14 @@ def parse_number(text: str) -> float:
     return float(text)
 
 
-def read_label_lines(path: Path) -> list[tuple[int, list[str]]]:
+def read_label_lines(path: Path) -> list[tuple[int, str, str]]:
     """Lines of a label file without a header, as FAST-VQA has it: ``name, duration, fps, mos``.
 
     KVQ's ``name,cls_label,dis_label,mos`` has the same shape, and ``name,mos`` is read as well.
     Cells are counted from the right, so that a name may hold commas.
 
     Returns:
-        Line number and cells, 4 or 2 of them, stripped.
+        Line number, name and score, stripped.
 
     Raises:
         ManifestError: no such file, not UTF-8, no rows, or a line of another shape.
@@ -138,7 +138,7 @@ def read_label_lines(path: Path) -> list[tuple[int, list[str]]]:
                 f"{path}, line {number}: {line!r} is neither `name, duration, fps, mos` nor"
                 " `name, mos`; a table with named columns: data=manifest data.columns.video=..."
             )
-        out.append((number, cells))
+        out.append((number, cells[0], cells[-1]))
     return out
 
 

@@ -27,7 +27,7 @@ def read(source: Path) -> list[Record]:
     """
     path = first_label_file(source, _FILES, PUBLISHED.title)
     if path.suffix.lower() == ".txt":
-        rows = [(line, cells[0], cells[-1]) for line, cells in read_label_lines(path)]
+        rows = read_label_lines(path)
     else:
         table = read_records(path, (), ("File_name", "Realignment MOS"), delimiter=";")
         rows = [

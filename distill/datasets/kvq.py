@@ -49,7 +49,7 @@ def read(source: Path) -> list[Record]:
 def _rows(path: Path) -> list[tuple[int, str, str]]:
     """Line, name and score, by the shape of the file and not by its name."""
     if path.suffix.lower() == ".txt":
-        return [(line, cells[0], cells[-1]) for line, cells in read_label_lines(path)]
+        return read_label_lines(path)
     rows = read_records(path, ("filename", "score", "vid", "mos"), ())
     for name, score in (("filename", "score"), ("vid", "mos")):
         if {name, score} <= rows[0][1].keys():

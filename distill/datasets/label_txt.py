@@ -28,7 +28,6 @@ def read(source: Path, split: str | None = None) -> list[Record]:
     if not source.is_file():
         raise ManifestError(f"{source}: name the label file itself: data.labels=FILE.txt")
     return [
-        Record(path, line, cells[0], number(path, line, cells[-1]), split=split or "")
-        for path in (source,)
-        for line, cells in read_label_lines(path)
+        Record(source, line, name, number(source, line, mos), split=split or "")
+        for line, name, mos in read_label_lines(source)
     ]

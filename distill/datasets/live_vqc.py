@@ -31,7 +31,7 @@ def read(source: Path) -> list[Record]:
     if kind == ".mat":
         rows = _mat(path)
     elif kind == ".txt":
-        rows = [(line, cells[0], cells[-1]) for line, cells in read_label_lines(path)]
+        rows = read_label_lines(path)
     else:
         table = read_records(path, (), ("File", "MOS"))
         rows = [(line, cells["File"].strip(), cells["MOS"]) for line, cells in table]

@@ -64,9 +64,7 @@ def read(source: Path, part: str = "main") -> list[Record]:
 
 def _records(path: Path, part: str) -> list[Record]:
     if path.suffix.lower() == ".txt":
-        return [
-            _record(path, line, cells[0], cells[-1], part) for line, cells in read_label_lines(path)
-        ]
+        return [_record(path, line, name, mos, part) for line, name, mos in read_label_lines(path)]
     rows = read_records(path, (), ("name", "mos") if part else ("name", "mos", "is_test"))
     # The csv leaves out ".mp4", also where a name seems to have a suffix: a.mov is a.mov.mp4.
     return [

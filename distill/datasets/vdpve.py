@@ -32,28 +32,28 @@ def read(source: Path) -> list[Record]:
     paths = label_files(source, _FILES, PUBLISHED.title)
     if any(path.name == "train_labels.txt" for path in paths):
         paths = [path for path in paths if path.name != "train.txt"]
-    return [_record(path, line, cells) for path in paths for line, cells in read_label_lines(path)]
+    return [_record(path, *row) for path in paths for row in read_label_lines(path)]
 
 
-def _record(path: Path, line: int, cells: list[str]) -> Record:
-    name = PurePosixPath(cells[0])
+def _record(path: Path, line: int, video: str, score: str) -> Record:
+    name = PurePosixPath(video)
     match = _SOURCE.fullmatch(name.stem)
     if match:
-        mos = number(path, line, cells[-1])
+        mos = number(path, line, score)
         split = "val" if path.stem.startswith("val") else "train"
         if mos == -1:
             raise ManifestError(f"{path}, line {line}: {name} has mos -1, but train has labels")
-        video = f"train/{name.name}"  # the videos that Zoom-VQA holds out lie there too
-        return Record(path, line, video, mos, part="training", split=split, group=match[1])
+        place = f"train/{name.name}"  # the videos that Zoom-VQA holds out lie there too
+        return Record(path, line, place, mos, part="training", split=split, group=match[1])
     if not re.fullmatch(r"\d{4}", name.stem):
         raise ManifestError(
-            f"{path}, line {line}: {cells[0]!r} is no video of VDPVE; they are named A0023_01.mp4,"
+            f"{path}, line {line}: {video!r} is no video of VDPVE; they are named A0023_01.mp4,"
             " and 0001.mp4 in validation and test"
         )
     kinds = [kind for kind in ("val", "test") if path.stem.lower().startswith(kind)]
     if not kinds:
         raise ManifestError(
-            f"{path}, line {line}: {cells[0]!r} could be of validation or test; name the file"
+            f"{path}, line {line}: {video!r} could be of validation or test; name the file"
             " val_ol_labels.txt or test_labels.txt"
         )
     part = {"val": "validation", "test": "test"}[kinds[0]]

@@ -30,10 +30,9 @@ def read(source: Path) -> list[Record]:
     path = first_label_file(source, _FILES, PUBLISHED.title)
     if path.suffix.lower() == ".txt":
         return [
-            Record(path, line, f"{clip_id(PurePosixPath(cells[0]).stem)}.mp4",
-                   number(path, line, cells[-1]))
-            for line, cells in read_label_lines(path)
-        ]  # fmt: skip
+            Record(path, line, f"{clip_id(PurePosixPath(name).stem)}.mp4", number(path, line, mos))
+            for line, name, mos in read_label_lines(path)
+        ]
     return [
         Record(
             path, line, f"{cells['vid'].strip()}.mp4", number(path, line, cells["MOSFull"]),
