@@ -102,10 +102,9 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         ) from stop
     except filelock.Timeout as error:
         raise LabelStoreError(f"{where}: another process is labelling into it") from error
-    result = _report(store, this, tracker, bundle, config)
-    if todo:
-        result["data_wait"] = round(waiting.share(), 4)
-        log.info("waited for videos: %.0f%% of the time", 100 * result["data_wait"])
+    data_wait = waiting.whole_share() if todo else 0.0
+    log.info("labelling waited for videos %.0f%% of its time", 100 * data_wait)
+    result = _report(store, this, tracker, bundle, config) | {"data_wait": round(data_wait, 4)}
     tracker.close()
     this.finish(result)
     return result
