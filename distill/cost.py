@@ -58,12 +58,14 @@ class Cost:
         params_m: 1e6 parameters of the model, whether trained or frozen, buffers left out.
         by_module: gmacs of the model's direct parts, largest first.
         by_operator: gmacs per operator (``linear``, ``conv``, ``matmul``), largest first.
+        by_part: gmacs of what the model names as its parts (a teacher's members), largest first.
     """
 
     gmacs: float
     params_m: float
     by_module: dict[str, float] = field(default_factory=dict)
     by_operator: dict[str, float] = field(default_factory=dict)
+    by_part: dict[str, float] = field(default_factory=dict)
 
     @property
     def gflops(self) -> float:
@@ -115,6 +117,7 @@ def profile(model: QualityModel) -> Cost:
         params_m=sum(p.numel() for p in model.parameters()) / 1e6,
         by_module=_giga(children),
         by_operator=_giga(count.by_operator()),
+        by_part=_giga({name: count.total(f"model.{at}") for name, at in model.parts().items()}),
     )
 
 

@@ -91,6 +91,10 @@ class QualityModel(nn.Module):
         members = self.frozen_members().items()
         return {FEATURES + name: network(batch[view]) for name, (view, network) in members}
 
+    def parts(self) -> dict[str, str]:
+        """Parts whose cost a plan tells one by one: name -> path of the module."""
+        return {}
+
     def pretrained_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters that start from pretrained weights and want a smaller learning rate."""
         for _, module, info in self._backbones():

@@ -1,5 +1,6 @@
 """State dicts: read without running code in the file, renamed, and loaded with strict checks."""
 
+import codecs
 import importlib
 import pickle  # noqa: TID251 (for the name of its error; nothing is unpickled)
 import re
@@ -7,17 +8,26 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy._core.multiarray import scalar as _scalar
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from distill.errors import WeightsError
 
-SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+SUFFIXES = (".safetensors", ".pth", ".pt", ".pyth", ".bin")
+_WRAPPERS = ("state_dict", "model_state", "model", "params")
+# What a numpy number in a checkpoint is made of: published files keep their results beside the
+# weights. None of these runs code that the file brings.
+_NUMBERS: list[Any] = [
+    *(np.dtype, np.dtypes.Float64DType, np.dtypes.Float32DType, np.dtypes.Int64DType),
+    *(codecs.encode, _scalar, (_scalar, "numpy.core.multiarray.scalar")),
+]
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """Read a file of tensors; the wrappers ``state_dict``, ``model`` and ``module.`` come off.
+    """Read a file of tensors; wrappers such as ``state_dict`` and ``module.`` come off.
 
     Raises:
         WeightsError: it cannot be read, needs code to be opened, or holds something else.
@@ -27,7 +37,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         if path.suffix not in SUFFIXES:
             raise WeightsError(f"{path}: weights are {', '.join(SUFFIXES)} files")
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_NUMBERS):
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"{path}: opening it would run code that is stored in it, or it is no torch file. If "
@@ -39,7 +50,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise
     except Exception as error:  # damaged files make the readers raise almost anything
         raise WeightsError(f"{path}: cannot be read as weights: {error}") from error
-    for wrapper in ("state_dict", "model"):
+    for wrapper in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
     if not isinstance(content, Mapping) or not content:
@@ -65,25 +76,47 @@ def load_strict(model: nn.Module, state: dict[str, Tensor], where: str) -> None:
         except (AssertionError, AttributeError, KeyError, RuntimeError, ValueError) as error:
             raise WeightsError(f"{where}: is no {type(model).__name__}: {error}") from error
     config: dict[str, Any] = model.pretrained_cfg  # type: ignore[assignment]
-    wanted = model.state_dict()
     names = config.get("classifier") or ()
     heads = tuple(f"{head}." for head in ([names] if isinstance(names, str) else names))
+    fill(model, state, where, config["architecture"], optional=heads)
+
+
+def fill(
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    where: str,
+    name: str,
+    optional: tuple[str, ...] = (),
+) -> None:
+    """Load a state dict, strictly but for what is optional.
+
+    Args:
+        model: the network.
+        state: its tensors.
+        where: the file, for messages.
+        name: of the network, for messages.
+        optional: prefixes of keys that may be missing, extra, or of another shape.
+
+    Raises:
+        WeightsError: it does not fit; names the keys.
+    """
+    wanted = model.state_dict()
     # num_batches_tracked came late to torch, and nothing here reads it.
     missing = [
         key
         for key in wanted
-        if key not in state and not key.startswith(heads) and "num_batches_tracked" not in key
+        if key not in state and not key.startswith(optional) and "num_batches_tracked" not in key
     ]
-    extra = [key for key in state if key not in wanted and not key.startswith(heads)]
+    extra = [key for key in state if key not in wanted and not key.startswith(optional)]
     shapes = [
         f"{key} {tuple(state[key].shape)} instead of {tuple(wanted[key].shape)}"
         for key in wanted.keys() & state.keys()
-        if state[key].shape != wanted[key].shape and not key.startswith(heads)
+        if state[key].shape != wanted[key].shape and not key.startswith(optional)
     ]
     found = (("missing", missing), ("not of this network", extra), ("other shape", shapes))
     faults = [f"{what}: {_some(keys)}" for what, keys in found if keys]
     if faults:
-        raise WeightsError(f"{where}: does not fit {config['architecture']}; {'; '.join(faults)}")
+        raise WeightsError(f"{where}: does not fit {name}; {'; '.join(faults)}")
     fitting = {k: v for k, v in state.items() if k in wanted and v.shape == wanted[k].shape}
     model.load_state_dict(fitting, strict=False)
 

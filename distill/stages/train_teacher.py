@@ -67,6 +67,8 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     tell_random_weights(model.random_backbones())
     cost = profile(model)
     log.info("teacher: %s\n%s", config.teacher["_target_"], cost)
+    for part, gmacs in cost.by_part.items():
+        log.info("  %-16s %9.2f GMACs", part, gmacs)
     training = config.training
     log.info(
         "plan: %d labelled videos, %d for validation, %d epochs of batches of %d",

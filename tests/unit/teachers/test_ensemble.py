@@ -48,10 +48,16 @@ def test_a_prediction_has_every_part() -> None:
     assert says.features["detail"].shape == (3, 128)
 
 
-def test_frame_scores_need_equal_frame_counts() -> None:
+def test_frame_scores_follow_the_first_member_and_take_the_mean_of_the_others() -> None:
     members = {"a": {**NET, "view": STILLS}, "b": {**NET, "view": CLIPS}}
-    model = TeacherEnsemble(members, hidden=8)
-    assert model(_batch(model)).frame_scores is None
+    model = TeacherEnsemble(members, hidden=8).eval()
+    batch = _batch(model)
+    says = model(batch)
+    assert says.frame_scores is not None
+    assert says.frame_scores.shape == (3, 2)
+    still = {**batch, "b": batch["b"][:, :, :1].expand(-1, -1, 3, -1, -1, -1)}
+    first = model({**still, "b": still["b"][:, :, :1]})  # one frame is its own mean
+    torch.testing.assert_close(model(still).frame_scores, first.frame_scores)
 
 
 def test_scores_start_around_the_labels_mean() -> None:
@@ -139,7 +145,11 @@ def test_its_cost_is_the_sum_of_its_members() -> None:
         ({}, {}, "give at least one"),
         ({"a": {"view": FRAMES}}, {}, "members.a: backbone is missing"),
         ({"a": LITE}, {}, "members.a: view is missing"),
-        ({"a": {**LITE, "view": FRAMES, "trainble": True}}, {}, "unknown .'trainble'"),
+        (
+            {"a": {**LITE, "view": FRAMES, "trainble": True}},
+            {},
+            "members.a.trainble.; did you mean members.a.trainable",
+        ),
         ({"a": {**LITE, "view": {"kind": "keyframes"}}}, {}, "a.view.kind: 'keyframes'; known"),
         ({"a": {**LITE, "view": {**FRAMES, "num_frames": 0}}}, {}, "KeyFrames.num_frames"),
         ({"a": {**LITE, "view": {**FRAMES, "frames": 1}}}, {}, "'frames'"),
