@@ -21,7 +21,8 @@ WEIGHTS, SPEC, README = "model.safetensors", "spec.json", "README.md"
 FORMAT = 1
 _REQUIRED = {"role", "fingerprint", "architecture", "views", "calibration", "sha256", "cost",
              "provenance", "licenses"}  # fmt: skip
-_PACKAGES = ("teachers.", "students.")  # a spec may name classes of these and of no other place
+# A spec may name classes of these and of no other place.
+_PACKAGES = ("teachers.", "students.", "distill.committee.")
 
 
 @dataclass
@@ -62,8 +63,7 @@ def save_bundle(
     model: QualityModel,
     *,
     role: str,
-    target: str,
-    kwargs: dict[str, Any],
+    architecture: dict[str, Any],
     calibration: Logistic4 | None,
     cost: dict[str, Any],
     provenance: dict[str, Any],
@@ -76,8 +76,8 @@ def save_bundle(
         folder: made if missing.
         model: its whole state goes to ``model.safetensors``.
         role: ``teacher`` or ``student``.
-        target, kwargs: class path and arguments that build the network anew.
-        calibration: fitted on validation videos.
+        architecture: ``_target_`` and arguments that build the network anew.
+        calibration: fitted on labelled videos; None: raw scores are all there is.
         cost: GMACs, parameters.
         provenance: data, command, teacher, versions.
         licenses: of what the network learned from.
@@ -94,7 +94,7 @@ def save_bundle(
         for name, view in model.views.items()
     }
     decisive = {
-        "architecture": {"_target_": target, **kwargs},
+        "architecture": architecture,
         "views": views,
         "calibration": calibration.to_dict() if calibration else None,
         "sha256": _sha256(folder / WEIGHTS),
@@ -151,7 +151,7 @@ def load_bundle(folder: Path) -> Bundle:
 
 
 def buildable(target: str) -> bool:
-    """Whether a bundle of this class will load: only ``teachers`` and ``students`` may be named."""
+    """Whether a bundle of this class will load: only our networks may be named."""
     return target.startswith(_PACKAGES)
 
 
@@ -188,10 +188,14 @@ def find_bundle(outputs: Path, role: str) -> Path | None:
 
 def load_weights(model: QualityModel, checkpoint: Path) -> None:
     """Fill a network from a Lightning checkpoint of ``QualityModule`` (averaged weights)."""
+    model.load_state_dict(read_weights(checkpoint), strict=True)
+
+
+def read_weights(checkpoint: Path) -> dict[str, torch.Tensor]:
+    """A network's state dict from a Lightning checkpoint of ``QualityModule``."""
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
     prefix = "model."
-    own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-    model.load_state_dict(own, strict=True)
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
 def _sha256(path: Path) -> str:

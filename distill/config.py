@@ -50,6 +50,8 @@ class TrainTeacherConfig(StageConfig):
 
     Attributes:
         teacher: class and arguments of the network.
+        folds: train a committee of so many teachers, each on all but one fold of the training
+            contents; 1 trains one teacher on all.
         loss: term name -> weight.
         training, tracking: see there.
         resume: true goes on with the newest unfinished run, a path with that one.
@@ -57,11 +59,16 @@ class TrainTeacherConfig(StageConfig):
     """
 
     teacher: dict[str, Any] = field(default_factory=dict)
+    folds: int = 1
     loss: dict[str, float] = field(default_factory=dict)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     resume: Any = False
     dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least("folds", self.folds, 1)
 
 
 @dataclass
@@ -118,6 +125,7 @@ class TrainStudentConfig(StageConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        at_least("training.epochs", self.training.epochs, 1)
         if self.budget is None:
             return
         hint = "write the cap in GMACs a video, for example +budget=120"

@@ -26,7 +26,7 @@ from distill.config import folder, register_schemas
 from distill.errors import ConfigError, DistillError, Interrupted
 from distill.help import help_page
 from distill.overrides import check_overrides, quoted
-from distill.runs import first_process, unfinished
+from distill.runs import checkpoints, first_process, unfinished
 
 # Before torch is imported. Its threads otherwise spin while they wait for each other. On 2 cores a
 # training step took 2.15 times as long with spinning beside one busy process per core, as decoding
@@ -193,7 +193,7 @@ def choose(stage: str, overrides: Sequence[str], config: Any, multirun: bool) ->
         if multirun:
             raise ConfigError("resume=true goes on with one run; not together with -m")
         found = unfinished(Path(config.outputs), stage) if resume is True else folder(resume)
-        if found is None or not (found / "checkpoints" / "last.ckpt").is_file():
+        if found is None or not checkpoints(found):
             raise ConfigError(
                 f"resume={resume}: no unfinished run with a checkpoint"
                 f" {'below ' + config.outputs if resume is True else 'in ' + str(found)}"

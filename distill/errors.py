@@ -64,6 +64,12 @@ class TrainingError(DistillError):
     exit_code = 1
 
 
+class MemberError(DistillError):
+    """A member of a teacher cannot run here; the text names it and what to change."""
+
+    exit_code = 1
+
+
 class Interrupted(DistillError):
     """A signal stopped the run; the text says what is kept and how to go on.
 

@@ -87,9 +87,21 @@ class QualityModel(nn.Module):
         return tuple(dict.fromkeys(view for view, _ in self.frozen_members().values()))
 
     def frozen_features(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What to cache of a batch of views: batch key -> (B, T, D), for every frozen member."""
-        members = self.frozen_members().items()
-        return {FEATURES + name: network(batch[view]) for name, (view, network) in members}
+        """Features of every frozen member: batch key -> (B, T, D); cached ones are taken over."""
+        found = {}
+        for name, (view, network) in self.frozen_members().items():
+            cached = batch.get(FEATURES + name)
+            found[FEATURES + name] = network(batch[view]) if cached is None else cached
+        return found
+
+    def drop_frozen(self) -> None:
+        """Give up the networks of frozen members: from now on their features come in the batch."""
+        if self.frozen_members():
+            raise NotImplementedError(type(self).__name__)
+
+    def random_parts(self) -> list[str]:
+        """What has to be trained before a score means anything."""
+        return ["the network"]
 
     def parts(self) -> dict[str, str]:
         """Parts whose cost a plan tells one by one: name -> path of the module."""

@@ -93,7 +93,8 @@ class TrainingConfig:
     """How long, how fast, where.
 
     Attributes:
-        epochs: passes over the training videos.
+        epochs: passes over the training videos; 0 (training=none) trains nothing: a teacher of
+            published scores is calibrated as it is.
         batch_size: videos per step and device; the losses rank videos within the joint batch.
         lr: peak learning rate of new layers.
         backbone_lr: of layers that start from pretrained weights.
@@ -132,7 +133,8 @@ class TrainingConfig:
     feature_cache: str = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batches_per_epoch", "val_every"):
+        at_least("training.epochs", self.epochs, 0)
+        for name in ("batches_per_epoch", "val_every"):
             at_least(f"training.{name}", getattr(self, name), 1)
         at_least("training.batch_size", self.batch_size, 2)
         for name in ("lr", "clip_norm", "checkpoint_every"):

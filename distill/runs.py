@@ -151,13 +151,19 @@ def read_inputs(folder: Path) -> dict[str, Any]:
 
 
 def unfinished(outputs: Path, stage: str) -> Path | None:
-    """The newest run of a stage that has a checkpoint and no result."""
-    runs = [
-        path.parent.parent
-        for path in (outputs / stage).glob("**/checkpoints/last.ckpt")
-        if not (path.parent.parent / RESULT).is_file()
-    ]
-    return max(runs, key=lambda p: (p / "checkpoints/last.ckpt").stat().st_mtime_ns, default=None)
+    """The newest run of a stage that has a checkpoint, of its own or of a part, and no result."""
+    found: dict[Path, int] = {}
+    for path in checkpoints(outputs / stage):
+        part = path.parent.parent
+        folder = part.parent if (part.parent / RECORD).is_file() else part
+        if not (folder / RESULT).is_file():
+            found[folder] = max(path.stat().st_mtime_ns, found.get(folder, 0))
+    return max(found, key=lambda folder: found[folder], default=None)
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Lightning checkpoints of runs and of their parts."""
+    return list(folder.glob("**/checkpoints/*.ckpt"))
 
 
 def git_state() -> dict[str, Any]:

@@ -64,9 +64,7 @@ class Tracker:
         resumed: bool = False,
     ) -> None:
         self.media = settings.media
-        # A resumed run keeps what the earlier part logged: its own part goes beside it.
-        part = len(metric_files(folder)) if resumed else 0
-        self.csv = CSVLogger(folder, name="", version=f"metrics_{part}" if part else "metrics")
+        self.csv = _csv(folder, resumed)
         self._wandb: WandbLogger | None = None
         if not first_process():
             return
@@ -98,9 +96,20 @@ class Tracker:
             return None
         return WandbLogger(experiment=experiment)
 
-    def loggers(self) -> list[Logger]:
-        """For the Lightning Trainer."""
-        return [self.csv, *([self._wandb] if self._wandb else [])]
+    def loggers(self, part: str = "") -> list[Logger]:
+        """For a Lightning Trainer.
+
+        Args:
+            part: of a run that trains several networks: a folder of the run, whose name stands
+                before W&B's keys.
+        """
+        if not part:
+            return [self.csv, *([self._wandb] if self._wandb else [])]
+        folder = Path(self.csv.save_dir) / part
+        found: list[Logger] = [_csv(folder, resumed=True)]
+        if self._wandb:
+            found.append(WandbLogger(experiment=self._wandb.experiment, prefix=part))
+        return found
 
     def summary(self, values: Mapping[str, Any]) -> None:
         """Final figures of the run."""
@@ -151,6 +160,12 @@ def finish() -> None:
     wandb = sys.modules.get("wandb")
     if wandb is not None and wandb.run is not None:
         wandb.finish(exit_code=1)
+
+
+def _csv(folder: Path, resumed: bool) -> CSVLogger:
+    """A resumed run keeps what the earlier part logged: its own part goes beside it."""
+    part = len(metric_files(folder)) if resumed else 0
+    return CSVLogger(folder, name="", version=f"metrics_{part}" if part else "metrics")
 
 
 def metric_files(folder: Path) -> list[Path]:

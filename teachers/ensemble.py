@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from distill.checks import one_of
 from distill.data.views import View
-from distill.errors import ConfigError, TrainingError
+from distill.errors import ConfigError
 from distill.model import FEATURES, Prediction, QualityModel, full_precision
 from teachers.member import Member
 from teachers.members import make_member
@@ -96,6 +96,17 @@ class TeacherEnsemble(QualityModel):
         frozen = [(name, member) for name, member in self._named() if not member.trainable]
         return {name: (self.view_of[name], member) for name, member in frozen}
 
+    def drop_frozen(self) -> None:
+        """Keep of frozen members what their own scores need, none of their weights."""
+        for _, member in self._named():
+            if not member.trainable:
+                member.hollow()
+
+    def random_parts(self) -> list[str]:
+        """Heads, and members without weights."""
+        heads = ["the fused head"] if self.head is not None else []
+        return [*heads, *(f"the head of {n}" for n in self.member_heads), *self.random_backbones()]
+
     def parts(self) -> dict[str, str]:
         """Every member has a cost of its own."""
         return {name: f"members.{name}" for name in self.members}
@@ -146,14 +157,7 @@ class TeacherEnsemble(QualityModel):
         cached = batch.get(FEATURES + name)
         if cached is not None and not member.trainable:
             return cached.float()
-        try:
-            return member(batch[self.view_of[name]])
-        except torch.OutOfMemoryError as error:
-            first = str(error).splitlines()[0]
-            raise TrainingError(
-                f"members.{name}: out of memory: {first} Lower the batch size, or give its view"
-                f" fewer frames; trained members: training.gradient_checkpointing=true"
-            ) from error
+        return member(batch[self.view_of[name]])
 
     def _fused(self, features: Mapping[str, Tensor]) -> Tensor:
         """(B, T, D) of every member -> (B, T)."""

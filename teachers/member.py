@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from distill.data.views import View
-from distill.errors import WeightsError
+from distill.errors import MemberError, WeightsError
 from distill.weights import WeightsInfo
 
 
@@ -28,6 +28,7 @@ class Member(nn.Module):
         lr: its own peak learning rate; None takes the training's.
 
     Attributes:
+        name: in its teacher, for messages.
         feature_dim: D, columns of its features that a teacher fuses.
         own_dim: further columns, for ``own_score`` alone.
         has_score: whether ``own_score`` exists.
@@ -39,6 +40,7 @@ class Member(nn.Module):
     std: Tensor
     feature_dim: int
     own_dim: int = 0
+    name: str = ""
     has_score: bool = False
     own_scale: tuple[float, float] = (0.0, 1.0)
 
@@ -96,15 +98,19 @@ class Member(nn.Module):
             raise TypeError(f"frames must be uint8, got {view.dtype}: the network normalises")
         if not self._filled:
             raise WeightsError(
-                f"{self.title} is frozen and its weights are random (weights=none): its "
-                "features say nothing. Give weights=auto or a file, load a bundle's state dict, "
-                "or set trainable=true"
+                f"{self._who} is frozen and its weights are random (weights=none): its features"
+                " say nothing. Give weights=auto or a file, load a bundle's state dict, or set"
+                " trainable=true"
             )
 
     @property
     def title(self) -> str:
-        """What messages call it."""
+        """What messages call its network."""
         return type(self).__name__
+
+    @property
+    def _who(self) -> str:
+        return f"members.{self.name}: {self.title}" if self.name else self.title
 
     def gradients(self) -> AbstractContextManager[Any]:
         """Gradients where it trains and the caller wants them."""
@@ -120,15 +126,30 @@ class Member(nn.Module):
             (B, T, feature_dim + own_dim), T frames, clips or chunks.
         """
         self.check_input(view)
-        with self.gradients():
-            return self.extract(view)
+        try:
+            with self.gradients():
+                return self.extract(view)
+        except RuntimeError as error:
+            first = str(error).splitlines()[0]
+            if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in first:
+                raise
+            raise MemberError(
+                f"{self._who}: out of memory: {first} Lower the batch size, or give its view fewer"
+                " frames; while it trains: training.gradient_checkpointing=true"
+            ) from error
 
     def extract(self, view: Tensor) -> Tensor:
         """What ``forward`` returns, of a checked view."""
         raise NotImplementedError(type(self).__name__)
 
+    def hollow(self) -> None:
+        """Drop the networks and their weights; ``own_score``, which uses none, stays."""
+        self._modules.update(dict.fromkeys(self._modules, nn.Identity()))
+        self._parameters.update(dict.fromkeys(self._parameters))
+        self._buffers.update(dict.fromkeys(self._buffers))
+
     def own_score(self, features: Tensor) -> Tensor:
-        """The published score, on its published scale, higher is better.
+        """The published score, on its published scale, higher is better; uses no weights.
 
         Args:
             features: (B, T, feature_dim + own_dim) as ``forward`` returns them.

@@ -52,8 +52,10 @@ def make_member(name: str, options: Mapping[str, Any], weights: str = "auto") ->
     if weights == "none" and "weights" in parameters:
         arguments["weights"] = "none"
     try:
-        return cls(**arguments)
+        member = cls(**arguments)
     except (ConfigError, TypeError, ValueError) as error:
         raise ConfigError(f"members.{name}: {error}") from error
     except WeightsError as error:
         raise WeightsError(f"members.{name}: {error}") from error
+    member.name = name
+    return member

@@ -3,7 +3,8 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,25 +34,44 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Fitted:
-    """A trained network.
+class Trained:
+    """What an optimiser left on disk.
 
     Attributes:
-        model: with the averaged weights of the best epoch on validation.
-        calibration: raw score -> MOS, fitted on validation.
-        val: calibrated scores on validation.
+        checkpoint: the averaged weights of the best epoch; None where nothing was trained.
+        features: cached features of frozen members, where they were made.
         minutes: of training, validation included; of this process only where it resumed.
         steps: of the optimiser, all processes of a resumed run together.
         data_wait: share of the time of training and its validation that they waited for videos;
             features that were cached before are not part of it.
+        failed: videos of the training set that could not be decoded.
+    """
+
+    checkpoint: Path | None = None
+    features: FeatureStore | None = None
+    minutes: float = 0.0
+    steps: int = 0
+    data_wait: float = 0.0
+    failed: list[Problem] = field(default_factory=list)
+
+
+@dataclass
+class Fitted:
+    """A network that was trained, calibrated and measured.
+
+    Attributes:
+        model: with the weights that were measured.
+        calibration: raw score -> MOS; None where there were no labels.
+        val: calibrated scores on validation; None likewise.
+        minutes, steps, data_wait: see ``Trained``.
     """
 
     model: QualityModel
-    calibration: Logistic4
-    val: Scores
-    minutes: float
-    steps: int
-    data_wait: float
+    calibration: Logistic4 | None = None
+    val: Scores | None = None
+    minutes: float = 0.0
+    steps: int = 0
+    data_wait: float = 0.0
 
 
 def fit(
@@ -73,9 +93,52 @@ def fit(
         Interrupted: a signal; a checkpoint was written.
         ManifestError: too few validation videos can be decoded.
     """
+    loggers = tracker.loggers()
+    trained = optimise(
+        model, train, val, reader, config, run.folder, loggers, manifest.path, run.resumed
+    )
+    if trained is None:
+        return None
+    assert trained.checkpoint is not None
+    load_weights(model, trained.checkpoint)
+    plots.curves(run.plots / "curves.png", metric_files(run.folder))
+    tracker.picture("plots/curves", run.plots / "curves.png")
+    log.info("training waited for videos %.0f%% of its time", 100 * trained.data_wait)
+    return assess(model, val, reader, config, run, tracker, manifest, trained)
+
+
+def optimise(
+    model: QualityModel,
+    train: Sequence[Example],
+    val: Sequence[Row],
+    reader: VideoReader,
+    config: TrainTeacherConfig | TrainStudentConfig,
+    folder: Path,
+    loggers: list[Any],
+    table: Path,
+    resumed: bool = False,
+) -> Trained | None:
+    """Train one network.
+
+    Args:
+        model: network to train.
+        train: what it learns from.
+        val: what the best epoch is chosen on.
+        reader: of the videos.
+        config: of the command.
+        folder: of the run, or of this part of it.
+        loggers: Lightning's.
+        table: that the videos come from, for messages.
+        resumed: go on from a checkpoint that lies in ``folder``.
+
+    Returns:
+        None on every process but the first.
+
+    Raises:
+        Interrupted: a signal; a checkpoint was written.
+    """
     training, data = config.training, config.data
-    loss = WeightedLoss(config.loss)
-    module = QualityModule(model, loss, training, config.seed)
+    module = QualityModule(model, WeightedLoss(config.loss), training, config.seed)
     datamodule = VQADataModule(
         train,
         [Example(row, target=row.mos) for row in val],
@@ -89,31 +152,69 @@ def fit(
         prefetch=data.prefetch,
         features=_features(model, reader, config),
     )
-    trainer = make_trainer(training, run.folder, tracker.loggers())
-    last = run.folder / "checkpoints" / LAST
+    trainer = make_trainer(training, folder, loggers)
+    last = folder / "checkpoints" / LAST
     start = time.monotonic()
     trainer.fit(
-        module, datamodule=datamodule, ckpt_path=last if run.resumed else None, weights_only=True
-    )
+        module, datamodule=datamodule, weights_only=True,
+        ckpt_path=last if resumed and last.is_file() else None,
+    )  # fmt: skip
     if trainer.global_rank != 0:
         return None
-    minutes, data_wait = (time.monotonic() - start) / 60, datamodule.waiting.whole_share()
-    best = run.folder / "checkpoints" / BEST
-    load_weights(model, best if best.is_file() else last)
-    scored = score_all(
-        model, val, reader, what="validating", features=datamodule.features,
-        **scoring_options(config),
-    )  # fmt: skip
+    best = folder / "checkpoints" / BEST
+    return Trained(
+        best if best.is_file() else last,
+        datamodule.features,
+        (time.monotonic() - start) / 60,
+        trainer.global_step,
+        datamodule.waiting.whole_share(),
+        [
+            Problem(str(table), train[i].row.line, train[i].row.video, reason)
+            for i, reason in sorted(module.failed.items())
+        ],
+    )
+
+
+def assess(
+    model: QualityModel,
+    val: Sequence[Row],
+    reader: VideoReader,
+    config: TrainTeacherConfig | TrainStudentConfig,
+    run: Run,
+    tracker: Tracker,
+    manifest: Manifest,
+    trained: Trained,
+    calibration_rows: Sequence[Row] = (),
+) -> Fitted:
+    """Score validation, calibrate, measure, write plots and the table of problems.
+
+    Args:
+        model: with the weights to measure.
+        val: what is measured.
+        reader, config, run, tracker, manifest: of the command.
+        trained: how it came about.
+        calibration_rows: what the calibration is fitted on; empty takes ``val``.
+
+    Raises:
+        ManifestError: too few videos can be decoded.
+    """
+
+    def score(rows: Sequence[Row], what: str) -> list[Scored]:
+        return score_all(
+            model, rows, reader, what=what, features=trained.features, **scoring_options(config)
+        )
+
+    other = score(calibration_rows, "calibrating") if calibration_rows else []
+    scored = score(val, "validating")
     failed = [
-        Problem(str(manifest.path), s.row.line, s.row.video, s.error) for s in scored if s.error
+        Problem(str(manifest.path), s.row.line, s.row.video, s.error)
+        for s in (*other, *scored)
+        if s.error
     ]
-    failed += [
-        Problem(str(manifest.path), train[i].row.line, train[i].row.video, reason)
-        for i, reason in sorted(module.failed.items())
-    ]
-    run.problems([*manifest.problems, *failed])
-    if failed:
-        log.warning("%d videos could not be decoded; see problems.csv", len(failed))
+    run.problems([*manifest.problems, *failed, *trained.failed])
+    if failed or trained.failed:
+        count = len({problem.video for problem in (*failed, *trained.failed)})
+        log.warning("%d videos could not be decoded; see problems.csv", count)
     sound = [s for s in scored if not s.error]
     if len(sound) < 3:
         reason = next(s.error for s in scored if s.error)
@@ -123,12 +224,12 @@ def fit(
         )
     raw = np.array([s.raw for s in sound])
     mos = np.array([s.row.mos for s in sound])
-    calibration = calibrate(raw, mos)
+    learned = [s for s in other if not s.error] or sound
+    calibration = calibrate([s.raw for s in learned], [s.row.mos for s in learned])
     predicted = np.asarray(calibration(raw))
     scores = evaluate(predicted, mos, [s.row.group for s in sound])
     _report(run, tracker, sound, predicted, scores, reader)
-    log.info("training waited for videos %.0f%% of its time", 100 * data_wait)
-    return Fitted(model, calibration, scores, minutes, trainer.global_step, data_wait)
+    return Fitted(model, calibration, scores, trained.minutes, trained.steps, trained.data_wait)
 
 
 def _features(
@@ -169,8 +270,6 @@ def _report(
     mos = [s.row.mos for s in sound]
     plots.scatter(run.plots / "val_scatter.png", predicted.tolist(), mos, scores, "validation")
     plots.worst_cases(run.plots / "val_worst.png", sound, predicted.tolist(), reader)
-    plots.curves(run.plots / "curves.png", metric_files(run.folder))
-    tracker.picture("plots/curves", run.plots / "curves.png")
     tracker.predictions(
         "val",
         [

@@ -121,13 +121,14 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     fitted = fit(model, examples, val, reader, config, this, tracker, manifest)
     if fitted is None:
         return {}
+    assert fitted.val is not None
+    val_scores = asdict(fitted.val)
     test = _test(fitted, manifest, reader, config, this, tracker)
     spec = save_bundle(
         out / "bundle",
         fitted.model,
         role="student",
-        target=config.student["_target_"],
-        kwargs=without_weights(kwargs),
+        architecture={"_target_": config.student["_target_"], **without_weights(kwargs)},
         calibration=fitted.calibration,
         cost={**asdict(cost), "budget": config.budget},
         provenance={
@@ -138,12 +139,12 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
             "run": str(out),
         },
         licenses=_licenses(model, store),
-        metrics={f"val {k}": round(v, 4) for k, v in asdict(fitted.val).items()} | test,
+        metrics={f"val {k}": round(v, 4) for k, v in val_scores.items()} | test,
     )
     result = {
         "bundle": str(out / "bundle"),
         "fingerprint": spec["fingerprint"],
-        "val": asdict(fitted.val),
+        "val": val_scores,
         "test": test,
         "gmacs": cost.gmacs,
         "params_m": cost.params_m,
@@ -178,6 +179,7 @@ def _test(
         log.warning("only %d test videos could be decoded, so nothing is tested", len(sound))
         return {}
     mos = np.array([s.row.mos for s in sound])
+    assert fitted.calibration is not None
     predicted = np.asarray(fitted.calibration(np.array([s.raw for s in sound])))
     groups = [s.row.group for s in sound]
     scores = evaluate(predicted, mos, groups)

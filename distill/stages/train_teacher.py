@@ -2,7 +2,12 @@
 
     python train_teacher.py                                 the embedded demo data
     python train_teacher.py data=manifest data.manifest=videos.csv
-    python train_teacher.py teacher=large training=gpu      Swin-B and Swin-T members
+    python train_teacher.py experiment=heavy data=kvq data.root=FOLDER
+    python train_teacher.py folds=5                         a committee, whose members disagree
+    python train_teacher.py teacher=fast_vqa training=none data=manifest data.manifest=videos.csv
+                                                            a published network, only calibrated
+    python train_teacher.py teacher=fast_vqa training=none data=none
+                                                            the same without any labels
     python train_teacher.py dry_run=true                    check everything, print the plan
     python train_teacher.py resume=true                     go on after a kill
 
@@ -11,6 +16,7 @@ pool) and group (source content). Next: python pseudo_label.py
 """
 
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,25 +25,31 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig
 
 from distill.bundle import save_bundle
+from distill.committee import Committee
 from distill.config import TrainTeacherConfig, to_config
-from distill.cost import profile
+from distill.cost import Cost, profile
 from distill.data.dataset import Example
+from distill.data.manifest import Manifest, Row
 from distill.data.readers import make_reader
+from distill.errors import ConfigError
 from distill.losses import WeightedLoss
 from distill.model import QualityModel
 from distill.runs import Run
-from distill.stages.fit import fit, tell_random_weights
+from distill.stages.fit import Fitted, Trained, assess, fit, tell_random_weights
+from distill.stages.folds import fit_committee
 from distill.stages.inputs import (
     digest,
     load_manifest,
     network,
     score_scale,
+    tell_uncalibrated,
     training_rows,
     without_weights,
 )
 from distill.tracking import Tracker
 
 log = logging.getLogger(__name__)
+_NONE = "training.epochs=0 (training=none)"
 
 
 def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
@@ -58,60 +70,145 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     pl.seed_everything(config.seed, verbose=False)
     target, kwargs = network(config.teacher, "teacher")
     WeightedLoss(config.loss)
-    manifest = load_manifest(config.data)
-    train, val = training_rows(manifest, config.data.val_share)
+    manifest, examples, val = _videos(config)
+    if examples:
+        kwargs |= score_scale(examples)
     reader = make_reader(**vars(config.reader))
-    examples = [Example(row, target=row.mos) for row in train]
-    kwargs |= score_scale(examples)
     model: QualityModel = target(**kwargs)
+    _check_trainable(model, config)
     tell_random_weights(model.random_backbones())
-    cost = profile(model)
-    log.info("teacher: %s\n%s", config.teacher["_target_"], cost)
-    for part, gmacs in cost.by_part.items():
-        log.info("  %-16s %9.2f GMACs", part, gmacs)
-    training = config.training
-    log.info(
-        "plan: %d labelled videos, %d for validation, %d epochs of batches of %d",
-        len(train), len(val), training.epochs, training.batch_size,
-    )  # fmt: skip
+    architecture = {"_target_": config.teacher["_target_"], **without_weights(kwargs)}
+    if config.folds > 1:
+        architecture = {
+            "_target_": f"{Committee.__module__}.{Committee.__name__}",
+            "teacher": architecture,
+            "folds": config.folds,
+        }
+    cost = _plan(model, architecture, config, len(examples), len(val))
     if config.dry_run:
         log.info("dry run: nothing was trained")
         return {}
     this = Run(out, config, resumed)
     this.inputs({"videos": digest(examples, val), "weights": model.licenses()})
     tracker = Tracker(config.tracking, out, "train_teacher", config, resumed)
-    fitted = fit(model, examples, val, reader, config, this, tracker, manifest)
+    fitted: Fitted | None
+    if manifest is None:
+        fitted = Fitted(model)
+    elif config.training.epochs == 0:
+        rows = [example.row for example in examples]
+        fitted = assess(
+            model, val, reader, config, this, tracker, manifest, Trained(), calibration_rows=rows
+        )
+    elif config.folds > 1:
+        fitted = fit_committee(
+            target,
+            kwargs,
+            Committee(**_arguments(architecture)),
+            examples,
+            val,
+            reader,
+            config,
+            this,
+            tracker,
+            manifest,
+        )
+    else:
+        fitted = fit(model, examples, val, reader, config, this, tracker, manifest)
     if fitted is None:
         return {}
-    measured = {f"val {k}": round(v, 4) for k, v in asdict(fitted.val).items()}
+    measured = asdict(fitted.val) if fitted.val else {}
     spec = save_bundle(
         out / "bundle",
         fitted.model,
         role="teacher",
-        target=config.teacher["_target_"],
-        kwargs=without_weights(kwargs),
+        architecture=architecture,
         calibration=fitted.calibration,
         cost=asdict(cost),
-        provenance={"data": str(manifest.path), "labelled": len(train), "run": str(out)},
+        provenance={
+            "data": str(manifest.path) if manifest else None,
+            "labelled": len(examples),
+            "run": str(out),
+        },
         licenses=model.licenses(),
-        metrics=measured,
+        metrics={f"val {k}": round(v, 4) for k, v in measured.items()},
     )
     result = {
         "bundle": str(out / "bundle"),
         "fingerprint": spec["fingerprint"],
-        "val": asdict(fitted.val),
+        "val": measured,
         "gmacs": cost.gmacs,
         "params_m": cost.params_m,
         "minutes": fitted.minutes,
         "data_wait": round(fitted.data_wait, 4),
         "steps": fitted.steps,
     }
-    tracker.summary({**{f"val/{k}": v for k, v in result["val"].items()}, "gmacs": cost.gmacs})
+    tracker.summary({**{f"val/{k}": v for k, v in measured.items()}, "gmacs": cost.gmacs})
     tracker.close()
     this.finish(result)
-    log.info(
-        "teacher: val SRCC %.3f, PLCC %.3f, RMSE %.3f; %.1f minutes; bundle: %s",
-        fitted.val.srcc, fitted.val.plcc, fitted.val.rmse_raw, fitted.minutes, out / "bundle",
-    )  # fmt: skip
-    log.info("next: python pseudo_label.py")
+    if fitted.val is None:
+        tell_uncalibrated(spec["fingerprint"])
+    else:
+        log.info(
+            "teacher: val SRCC %.3f, PLCC %.3f, RMSE %.3f; %.1f minutes", fitted.val.srcc,
+            fitted.val.plcc, fitted.val.rmse_raw, fitted.minutes,
+        )  # fmt: skip
+    log.info("bundle: %s\nnext: python pseudo_label.py", out / "bundle")
     return result
+
+
+def _videos(config: TrainTeacherConfig) -> tuple[Manifest | None, list[Example], list[Row]]:
+    """What is learned from and what is chosen on; nothing for ``data=none``."""
+    if config.data.name == "none":
+        if config.training.epochs:
+            raise ConfigError(
+                "data=none: there is nothing to learn from; training=none takes published scores"
+                " as they are"
+            )
+        return None, [], []
+    manifest = load_manifest(config.data)
+    train, val = training_rows(manifest, config.data.val_share)
+    return manifest, [Example(row, target=row.mos) for row in train], val
+
+
+def _check_trainable(model: QualityModel, config: TrainTeacherConfig) -> None:
+    """Whether there is something to train, or everything is trained already."""
+    if config.training.epochs == 0:
+        if config.folds > 1:
+            raise ConfigError(f"folds={config.folds}: a committee has to be trained, not {_NONE}")
+        if parts := model.random_parts():
+            raise ConfigError(
+                f"{_NONE} trains nothing, but these would stay random: {', '.join(parts)}; take a"
+                " teacher of published scores (teacher=fast_vqa, teacher=liqe; members with"
+                " head=own under fusion=mean)"
+            )
+    elif not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ConfigError(
+            "the teacher has nothing to train: its members are frozen and their scores are"
+            " published; training=none calibrates it as it is, teacher.members.NAME.trainable=true"
+            " trains one"
+        )
+
+
+def _plan(
+    model: QualityModel, architecture: Mapping[str, Any], config: TrainTeacherConfig,
+    labelled: int, val: int,
+) -> Cost:  # fmt: skip
+    """Count and tell what a video costs, and how long training is."""
+    if config.folds > 1:
+        committee = Committee(**_arguments(architecture))
+        committee.fill([model.state_dict()] * config.folds)
+        model = committee
+    cost = profile(model)
+    log.info("teacher: %s\n%s", config.teacher["_target_"], cost)
+    for part, gmacs in cost.by_part.items():
+        log.info("  %-24s %9.2f GMACs", part, gmacs)
+    epochs, batch = config.training.epochs, config.training.batch_size
+    what = f"{epochs} epochs of batches of {batch}" if epochs else "calibrated, not trained"
+    if config.folds > 1:
+        what += f", {config.folds} folds"
+    log.info("plan: %d labelled videos, %d for validation, %s", labelled, val, what)
+    return cost
+
+
+def _arguments(architecture: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in architecture.items() if key != "_target_"}

@@ -71,7 +71,10 @@ def test_a_budget_works_however_it_is_typed(word: str) -> None:
         ("@budget=120", "unknown option '@budget'"),
         ("student=swn_t", "student=swn_t: no such choice; student is one of compact, swin_t"),
         ("student=null", "student=null: no such choice; student is one of compact, swin_t"),
-        ("training=5", "training=5: no such choice; training is one of gpu, student, teacher"),
+        (
+            "training=5",
+            "training=5: no such choice; training is one of gpu, none, student, teacher",
+        ),
         ("+student=swin_t", "+student=swin_t: student is chosen already; write student=swin_t"),
         ("student=glob(x*)", "student=glob(x*): no such choice of student"),
         ("teacher=large", "unknown option 'teacher'"),
@@ -166,6 +169,9 @@ def test_every_choice_composes_with_a_budget(group: str, name: str) -> None:
     word = f"{group}={name}"
     if group == "teacher":
         assert check_overrides("train_teacher", [word]).teacher["_target_"]
+        return
+    if word == "training=none":  # for teachers of published scores
+        assert "training.epochs=0 is below 1" in refused("train_student", word)
         return
     assert check_overrides("train_student", [word, "+budget=120"]).budget == 120.0
     assert check_overrides("train_student", ["+budget=120", word]).budget == 120.0

@@ -14,6 +14,7 @@ from distill import runs
 from distill.config import EvaluateConfig, TrainStudentConfig
 from distill.data.manifest import Problem
 from distill.errors import ConfigError
+from distill.options import TrainingConfig
 from distill.runs import Run, git_state, unfinished
 
 
@@ -27,6 +28,7 @@ def test_a_run_holds_config_command_versions_and_git(
     options = yaml.safe_load(text)
     assert options["budget"] == 120.0 and options["labels"] == "ü, b"
     assert options["training"]["epochs"] == config.training.epochs
+    options["training"] = TrainingConfig(**options["training"])
     assert TrainStudentConfig(**options).budget == config.budget
     (record,) = json.loads((run.folder / "run.json").read_text(encoding="utf-8"))
     assert record["command"] == "train_student.py +budget=120 'labels=a b'"
@@ -54,17 +56,18 @@ def test_problems_and_result(tmp_path: Path) -> None:
     }
 
 
-def made(outputs: Path, name: str, age: int, stage: str = "train_teacher") -> Path:
+def made(outputs: Path, name: str, age: int, stage: str = "train_teacher", part: str = "") -> Path:
     run = outputs / stage / name
-    (run / "checkpoints").mkdir(parents=True)
-    (run / "checkpoints/last.ckpt").touch()
-    os.utime(run / "checkpoints/last.ckpt", (1000 - age, 1000 - age))
+    Run(run, {})
+    (run / part / "checkpoints").mkdir(parents=True)
+    (run / part / "checkpoints/last.ckpt").touch()
+    os.utime(run / part / "checkpoints/last.ckpt", (1000 - age, 1000 - age))
     return run
 
 
 def test_unfinished_is_the_newest_with_a_checkpoint_and_no_result(tmp_path: Path) -> None:
     assert unfinished(tmp_path, "train_teacher") is None
-    old, new = made(tmp_path, "b", 3), made(tmp_path, "sweep/a", 2)
+    old, new = made(tmp_path, "b", 3), made(tmp_path, "sweep/a", 2, part="fold_1")
     made(tmp_path, "other", 0, "train_student")
     (tmp_path / "train_teacher" / "empty").mkdir()
     assert unfinished(tmp_path, "train_teacher") == new

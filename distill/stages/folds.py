@@ -1,0 +1,136 @@
+"""Training a committee: one teacher per fold of the training contents, each a run of its own."""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distill import plots
+from distill.bundle import read_weights
+from distill.committee import Committee
+from distill.config import TrainTeacherConfig
+from distill.data.dataset import Example
+from distill.data.identity import seed_of
+from distill.data.manifest import Manifest, Problem, Row
+from distill.data.reader import VideoReader
+from distill.errors import ConfigError
+from distill.model import QualityModel
+from distill.runs import Run, first_process
+from distill.stages.fit import Fitted, Trained, assess, optimise
+from distill.tracking import Tracker, metric_files
+
+log = logging.getLogger(__name__)
+_DONE = "done.json"
+
+
+def split_folds(examples: Sequence[Example], folds: int) -> list[tuple[list[Example], list[Row]]]:
+    """Split by content: a content's videos are held out together, by one fold.
+
+    Args:
+        examples: labelled videos.
+        folds: K.
+
+    Returns:
+        Per fold what is trained on and what is held out. Folds differ by one content at the most,
+        and do not depend on the order of the examples.
+
+    Raises:
+        ConfigError: fewer contents than folds.
+    """
+    groups = sorted({example.row.group for example in examples}, key=lambda g: (seed_of(g), g))
+    if len(groups) < folds:
+        raise ConfigError(f"folds={folds}, but the training videos have {len(groups)} contents")
+    fold_of = {group: at % folds for at, group in enumerate(groups)}
+    return [
+        (
+            [e for e in examples if fold_of[e.row.group] != fold],
+            [e.row for e in examples if fold_of[e.row.group] == fold],
+        )
+        for fold in range(folds)
+    ]
+
+
+def fit_committee(
+    target: type[QualityModel],
+    kwargs: dict[str, Any],
+    committee: Committee,
+    examples: Sequence[Example],
+    val: Sequence[Row],
+    reader: VideoReader,
+    config: TrainTeacherConfig,
+    run: Run,
+    tracker: Tracker,
+    manifest: Manifest,
+) -> Fitted | None:
+    """Train ``config.folds`` teachers, each choosing its epoch on the contents that it holds out.
+
+    A fold that was finished before a kill is not trained again.
+
+    Args:
+        target, kwargs: class and arguments of a teacher.
+        committee: of as many such teachers; gets their weights.
+        examples: labelled training videos.
+        val: calibrates and measures the committee; no fold has seen it.
+        reader, config, run, tracker, manifest: of the command.
+
+    Returns:
+        None on every process but the first.
+    """
+    done: list[Trained] = []
+    for k, (train, held_out) in enumerate(split_folds(examples, config.folds), start=1):
+        name = f"fold_{k}"
+        folder = run.folder / name
+        finished = _finished(folder) if run.resumed else None
+        if finished is not None:
+            log.info("%s of %d: finished before", name, config.folds)
+            done.append(finished)
+            continue
+        log.info(
+            "%s of %d: %d videos to learn from, %d held out", name, config.folds, len(train),
+            len(held_out),
+        )  # fmt: skip
+        trained = optimise(
+            target(**kwargs), train, held_out, reader, config, folder, tracker.loggers(name),
+            manifest.path, run.resumed,
+        )  # fmt: skip
+        if trained is not None:
+            plots.curves(run.plots / f"curves_{name}.png", metric_files(folder))
+            tracker.picture(f"plots/curves_{name}", run.plots / f"curves_{name}.png")
+            _finish(folder, trained)
+            done.append(trained)
+    if not first_process():
+        return None
+    committee.fill(read_weights(t.checkpoint) for t in done if t.checkpoint is not None)
+    whole = Trained(
+        done[0].checkpoint,
+        None,  # the folds' caches lack the validation videos
+        sum(t.minutes for t in done),
+        sum(t.steps for t in done),
+        float(np.average([t.data_wait for t in done], weights=[t.minutes + 1e-9 for t in done])),
+        list(dict.fromkeys(problem for t in done for problem in t.failed)),
+    )
+    return assess(committee, val, reader, config, run, tracker, manifest, whole)
+
+
+def _finish(folder: Path, trained: Trained) -> None:
+    """Note a fold that is trained; what only its resumption needs goes."""
+    assert trained.checkpoint is not None
+    for checkpoint in trained.checkpoint.parent.glob("*.ckpt"):
+        if checkpoint != trained.checkpoint:
+            checkpoint.unlink()
+    told = asdict(replace(trained, features=None)) | {"checkpoint": trained.checkpoint.name}
+    (folder / _DONE).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+
+
+def _finished(folder: Path) -> Trained | None:
+    path = folder / _DONE
+    if not path.is_file():
+        return None
+    told = json.loads(path.read_text(encoding="utf-8"))
+    told["checkpoint"] = folder / "checkpoints" / told["checkpoint"]
+    told["failed"] = [Problem(**problem) for problem in told["failed"]]
+    return Trained(**told)
