@@ -113,6 +113,20 @@ class QualityModel(nn.Module):
             if info.source != "none":
                 yield from module.parameters()
 
+    def own_rates(self) -> Iterator[tuple[nn.Module, float]]:
+        """Parts with a peak learning rate of their own, in an attribute ``lr``, and that rate."""
+        for module in self.modules():
+            rate = getattr(module, "lr", None)
+            if isinstance(rate, int | float):
+                yield module, float(rate)
+
+    def checkpoint_gradients(self) -> None:
+        """Have every trained part that can do so compute its activations anew going backwards."""
+        for module in self.children():
+            for part in module.modules():
+                if getattr(part, "trainable", False) and hasattr(part, "checkpoint_gradients"):
+                    part.checkpoint_gradients()
+
     def random_backbones(self) -> list[str]:
         """Parts that started without pretrained weights."""
         return [name for name, _, info in self._backbones() if info.source == "none"]

@@ -50,6 +50,8 @@ class QualityModule(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.model, self.loss = model, loss
+        if training.gradient_checkpointing:
+            model.checkpoint_gradients()
         self.settings, self.seed = training, seed
         self.agreement = CorrelationMetric()
         self.failed: dict[int, str] = {}
@@ -140,14 +142,17 @@ class WarmupCosine:
 def parameter_groups(model: QualityModel, training: TrainingConfig) -> list[dict[str, Any]]:
     """Trainable parameters by learning rate and decay.
 
-    Pretrained parameters get ``backbone_lr``, new ones ``lr``; biases, norms and other vectors
-    no weight decay.
+    Parameters of a part with a rate of its own get that, other pretrained ones ``backbone_lr``,
+    new ones ``lr``; biases, norms and other vectors no weight decay. At a rate of 0 nothing is
+    trained.
     """
     pretrained = {id(p) for p in model.pretrained_parameters()}
+    own = {id(p): lr for part, lr in model.own_rates() for p in part.parameters()}
     groups: dict[tuple[float, float], list[Tensor]] = {}
     for parameter in model.parameters():
         if parameter.requires_grad:
             lr = training.backbone_lr if id(parameter) in pretrained else training.lr
+            lr = own.get(id(parameter), lr)
             decay = training.weight_decay if parameter.ndim > 1 else 0.0
             groups.setdefault((lr, decay), []).append(parameter)
     return [

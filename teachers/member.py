@@ -7,8 +7,9 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from distill.checks import at_least
 from distill.data.views import View
-from distill.errors import MemberError, WeightsError
+from distill.errors import ConfigError, MemberError, WeightsError
 from distill.weights import WeightsInfo
 
 
@@ -25,7 +26,7 @@ class Member(nn.Module):
         info: where its weights came from.
         trainable: False keeps it in evaluation mode, whatever ``train`` says, and computes no
             gradient.
-        lr: its own peak learning rate; None takes the training's.
+        lr: its own peak learning rate, >= 0; None takes the training's.
 
     Attributes:
         name: in its teacher, for messages.
@@ -53,6 +54,9 @@ class Member(nn.Module):
         lr: float | None = None,
     ) -> None:
         super().__init__()
+        at_least("lr", lr, 0)
+        if lr is not None and not trainable:
+            raise ConfigError(f"lr={lr}: it is frozen; set trainable=true, or leave lr out")
         self.view, self.info = view, info
         self.trainable, self.lr = trainable, lr
         self._filled = trainable or info.source != "none"

@@ -13,7 +13,9 @@ from distill.errors import ConfigError, TrainingError
 from distill.losses import WeightedLoss
 from distill.options import TrainingConfig
 from distill.training import QualityModule, WarmupCosine, make_trainer, parameter_groups
+from distill.weights import WeightsInfo
 from students.frames import FramesStudent
+from teachers.ensemble import TeacherEnsemble
 
 
 def _student(**options: object) -> FramesStudent:
@@ -130,3 +132,36 @@ def test_heads_keep_full_precision_under_autocast() -> None:
         score = model(views).score
     assert score.dtype == torch.float32
     assert len(score.unique()) == 64  # bfloat16 has 128 values in an octave: some would tie
+
+
+def test_a_member_may_have_a_rate_of_its_own() -> None:
+    toy = {"backbone": "test_efficientnet", "weights": "none", "trainable": True}
+    view = {"kind": "key_frames", "num_frames": 1, "size": 64}
+    own, other = {**toy, "view": view, "lr": 3e-6}, {**toy, "view": {**view, "num_frames": 2}}
+    model = TeacherEnsemble({"own": own, "other": other, "still": {**own, "lr": 0.0}}, hidden=4)
+    training = TrainingConfig(lr=1e-3, backbone_lr=1e-5, weight_decay=0.05)
+    model.members["other"].info = WeightsInfo("wheel", "x", "y")
+    groups = {(g["lr"], g["weight_decay"]): g["params"] for g in parameter_groups(model, training)}
+    assert set(groups) == {(lr, decay) for lr in (3e-6, 1e-5, 1e-3) for decay in (0.05, 0.0)}
+    for name, rate in (("own", 3e-6), ("other", 1e-5), ("still", 0.0)):
+        member = {id(p) for p in model.members[name].parameters()}
+        for (lr, decay), parameters in groups.items():
+            assert any(id(p) in member for p in parameters) == (lr == rate)
+            assert all((p.ndim > 1) == (decay > 0) for p in parameters)
+    everything = [p for g in groups.values() for p in g]
+    assert len({id(p) for p in everything}) == len(everything)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"trainable": True, "lr": -1e-5}, "members.a: lr=-1e-05 is below 0"),
+        ({"lr": 1e-5}, "members.a: lr=1e-05: it is frozen; set trainable=true"),
+    ],
+)
+def test_rates_that_say_nothing_are_refused(options: dict[str, object], message: str) -> None:
+    view = {"kind": "key_frames", "num_frames": 1, "size": 64}
+    toy = {"backbone": "test_efficientnet", "weights": "none", "view": view}
+    with pytest.raises(ConfigError) as caught:
+        TeacherEnsemble({"a": {**toy, **options}})
+    assert message in str(caught.value)
