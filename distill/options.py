@@ -103,7 +103,8 @@ class TrainingConfig:
         clip_norm: largest gradient norm.
         ema_decay: of the averaged weights that are evaluated and kept, per step; 0 turns it off.
         gradient_checkpointing: compute the activations of trained backbones twice and keep few of
-            them: about a third more time for far less memory, the same gradients.
+            them: slower, far less memory, the same gradients. BatchNorm statistics that are
+            trained (fixed_batchnorm=false) move twice a step.
         member_loss: weight of the loss of each teacher member's own head.
         pseudo_weight: weight of a pseudo-label against a MOS in the student's loss.
         batches_per_epoch: fewer than a whole pass, for trials.

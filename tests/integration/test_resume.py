@@ -75,6 +75,25 @@ def test_signal_then_resume(
     assert unfinished(tmp_path, "train_teacher") is None
 
 
+def test_gradient_checkpointing_changes_no_weight_whether_resumed_or_not(
+    tmp_path: Path, unbroken: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [*WORDS, "training.gradient_checkpointing=true"]
+    start = QualityModule.on_train_batch_start
+
+    def hit(self: QualityModule, batch: object, batch_idx: int) -> None:
+        assert all(member.net.grad_checkpointing for member in self.model.members.values())  # type: ignore[union-attr,operator]
+        if self.global_step == BATCHES + 1 and not self.trainer.ckpt_path:
+            os.kill(os.getpid(), signal.SIGTERM)
+        start(self, batch, batch_idx)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(QualityModule, "on_train_batch_start", hit)
+    with pytest.raises(Interrupted):
+        run_stage("train_teacher", tmp_path, *words)
+    run_stage("train_teacher", tmp_path, *words, resumed=True)
+    _same(tmp_path, unbroken)
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
