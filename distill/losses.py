@@ -139,7 +139,8 @@ def fidelity_loss(
         sigma: standard deviation of one opinion, > 0, in units of the labels.
         hard: g is the order of the labels (1, 0, or 1/2 where tied) instead of a probability.
 
-    Source: soft targets E-VQA stage 1; hard ones LIQE (Zhang et al., CVPR 2023). Both sigma 1.
+    Source: soft targets E-VQA stage 1; hard ones LIQE (Zhang et al., CVPR 2023). Both sigma 1 on
+        paper; E-VQA's code has erf(d / sqrt 2), which is Phi(d), so sigma 0.71.
     Differs: all pairs of the batch; no 1e-8 under the roots, since log Phi keeps their gradient
         finite and a perfect prediction then costs 0.
     """

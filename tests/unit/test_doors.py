@@ -14,6 +14,7 @@ from distill.config import SCHEMAS, StageConfig, folder
 from distill.doors import check_overrides, choose
 from distill.errors import ConfigError
 from distill.help import config_groups, help_page
+from distill.losses import WeightedLoss
 
 ROOT = Path(__file__).parents[2]
 DOORS = ["train_teacher", "pseudo_label", "train_student", "evaluate", "score", "make_ladder"]
@@ -154,7 +155,7 @@ def test_a_list_of_bundles() -> None:
 def test_no_option_for_a_path_shares_its_name_with_a_config_group() -> None:
     taken = set(config_groups())
     for option in ("teacher_bundle", "pool", "store", "labels", "bundles", "manifests", "resume",
-                   "outputs", "budget"):  # fmt: skip
+                   "outputs", "budget", "init"):  # fmt: skip
         assert option not in taken
 
 
@@ -175,6 +176,26 @@ def test_every_choice_composes_with_a_budget(group: str, name: str) -> None:
         return
     assert check_overrides("train_student", [word, "+budget=120"]).budget == 120.0
     assert check_overrides("train_student", ["+budget=120", word]).budget == 120.0
+
+
+@pytest.mark.parametrize(
+    ("name", "terms"),
+    [
+        ("correlation", {"plcc": 1.0, "srcc": 1.0, "mse": 0.1}),
+        ("plcc", {"plcc": 1.0}),
+        ("fast_vqa", {"plcc": 1.0, "rank_hinge": 0.3}),
+        ("e_vqa", {"fidelity": 1.0, "mse": 0.01}),
+        ("ranking", {"plcc": 1.0, "srcc": 0.5, "rank_hinge": 0.3}),
+    ],
+)
+@pytest.mark.parametrize("stage", ["train_teacher", "train_student"])
+def test_a_loss_replaces_the_default_one_and_adds_nothing_to_it(
+    stage: str, name: str, terms: dict[str, float]
+) -> None:
+    assert check_overrides(stage, [f"loss={name}"]).loss == terms
+    assert [term.name for term in WeightedLoss(terms).terms] == list(terms)
+    added = check_overrides(stage, [f"loss={name}", "++loss.srcc=2"]).loss
+    assert added == {**terms, "srcc": 2.0}
 
 
 def test_every_choice_was_seen() -> None:
