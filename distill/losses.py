@@ -13,12 +13,25 @@ import difflib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from distill.errors import ConfigError
 from distill.gather import gather_with_grad
+from distill.loss_math import (
+    centred,
+    check,
+    deviation,
+    differences,
+    median,
+    no_loss,
+    pair_mean,
+    pair_spread,
+    root_phi,
+    select,
+)
 
 
 def soft_srcc(
@@ -50,8 +63,8 @@ def soft_srcc(
         started at 0, Adam 1e-3, batch 32, unclipped, 3 seeds) the gradient in ``pred`` starts at
         9e2 instead of 9e4, and 50 steps reach SRCC 0.99 instead of 0.65.
     """
-    p, y, w = _select(pred, target, weight)
-    return _zero(p) if len(p) < 2 else _soft_srcc(p, y, w, tau, floor, eps)
+    p, y, w = select(pred, target, weight)
+    return no_loss(p) if len(p) < 2 else _soft_srcc(p, y, w, tau, floor, eps)
 
 
 def srcc_loss(
@@ -64,8 +77,8 @@ def srcc_loss(
     eps: float = 1e-2,
 ) -> Tensor:
     """1 - ``soft_srcc``, in [0, 2]; 0 for fewer than 2 samples. Arguments as there."""
-    p, y, w = _select(pred, target, weight)
-    return _zero(p) if len(p) < 2 else 1 - _soft_srcc(p, y, w, tau, floor, eps)
+    p, y, w = select(pred, target, weight)
+    return no_loss(p) if len(p) < 2 else 1 - _soft_srcc(p, y, w, tau, floor, eps)
 
 
 def plcc_loss(
@@ -82,11 +95,11 @@ def plcc_loss(
         times (3 + rho) / 4. Its slope in rho is ours times (1 + rho) / 2: the same near rho = 1,
         none at rho = -1. It has no floor; its gradient on constant predictions is about 8e6.
     """
-    p, y, w = _select(pred, target, weight)
+    p, y, w = select(pred, target, weight)
     if len(p) < 2:
-        return _zero(p)
-    unit = _deviation(y, w)
-    p, y = _centred(p, w) / unit, _centred(y, w) / unit
+        return no_loss(p)
+    unit = deviation(y, w)
+    p, y = centred(p, w) / unit, centred(y, w) / unit
     spread = (w * p.square()).sum().clamp_min(floor**2).sqrt()
     return (1 - (w * p * y).sum() / spread) / 2
 
@@ -97,7 +110,7 @@ def mse_loss(pred: Tensor, target: Tensor, *, weight: Tensor | None = None) -> T
     Args:
         pred, target, weight: (B,), predictions on the scale of the labels; see the module.
     """
-    p, y, w = _select(pred, target, weight)
+    p, y, w = select(pred, target, weight)
     return (w * (p - y).square()).sum()
 
 
@@ -114,11 +127,11 @@ def rank_hinge_loss(pred: Tensor, target: Tensor, *, weight: Tensor | None = Non
     Source: FAST-VQA (Wu et al., ECCV 2022), ``rank_loss``.
     Differs: 0 instead of NaN for fewer than 2 samples.
     """
-    p, y, w = _select(pred, target, weight)
+    p, y, w = select(pred, target, weight)
     if len(p) < 2:
-        return _zero(p)
-    hinge = torch.relu(-_differences(p) * _differences(y).sign())
-    return _pair_mean(hinge, w) / (1 + hinge.max())
+        return no_loss(p)
+    hinge = torch.relu(-differences(p) * differences(y).sign())
+    return pair_mean(hinge, w) / (1 + hinge.max())
 
 
 def fidelity_loss(
@@ -128,32 +141,39 @@ def fidelity_loss(
     weight: Tensor | None = None,
     sigma: float = 1.0,
     hard: bool = False,
+    error: Tensor | None = None,
 ) -> Tensor:
     """Fidelity of the probabilities that one video of a pair is preferred (Thurstone's model).
 
-    p_ij = Phi((q_i - q_j) / (sigma sqrt 2)), g_ij likewise from the labels; the loss is the mean
-    over pairs of 1 - sqrt(p g) - sqrt((1 - p)(1 - g)): in [0, 1], 0 where p equals g.
+    p_ij = Phi((q_i - q_j) / sqrt(s_i^2 + s_j^2)), g_ij likewise from the labels; the loss is the
+    mean over pairs of 1 - sqrt(p g) - sqrt((1 - p)(1 - g)): in [0, 1], 0 where p equals g.
 
     Args:
         pred, target, weight: (B,), predictions in units of the labels; see the module.
-        sigma: standard deviation of one opinion, > 0, in units of the labels.
+        sigma: s of every label without an error: the standard deviation of one opinion, > 0, in
+            units of the labels.
         hard: g is the order of the labels (1, 0, or 1/2 where tied) instead of a probability.
+        error: (B,) s of each label, at least sigma / 100; NaN or None where it is not known.
 
     Source: soft targets E-VQA stage 1; hard ones LIQE (Zhang et al., CVPR 2023). Both sigma 1 on
         paper; E-VQA's code has erf(d / sqrt 2), which is Phi(d), so sigma 0.71.
-    Differs: all pairs of the batch; no 1e-8 under the roots, since log Phi keeps their gradient
-        finite and a perfect prediction then costs 0.
+        Errors of single labels: UNIQUE (Zhang et al., IEEE TIP 2021), there the spread of opinions.
+    Differs: UNIQUE's network predicts its own s for p; ours takes the label's, so that the best
+        prediction is the label however its errors are mixed. All pairs of the batch; no 1e-8
+        under the roots, since log Phi keeps their gradient finite and a perfect prediction then
+        costs 0.
     """
-    p, y, w = _select(pred, target, weight)
+    p, y, w = select(pred, target, weight)
     if len(p) < 2:
-        return _zero(p)
-    margin, truth = _differences(p) / (sigma * math.sqrt(2)), _differences(y)
+        return no_loss(p)
+    check(pred, target, error)
+    scale = pair_spread(y, error if error is None or weight is None else error[weight > 0], sigma)
+    margin, truth = differences(p) / scale, differences(y) / scale
     if hard:
         root, other = ((1 + truth.sign()) / 2).sqrt(), ((1 - truth.sign()) / 2).sqrt()
     else:
-        truth = truth / (sigma * math.sqrt(2))
-        root, other = _root_phi(truth), _root_phi(-truth)
-    return _pair_mean(1 - root * _root_phi(margin) - other * _root_phi(-margin), w)
+        root, other = root_phi(truth), root_phi(-truth)
+    return pair_mean(1 - root * root_phi(margin) - other * root_phi(-margin), w)
 
 
 TERMS: dict[str, Callable[..., Tensor]] = {
@@ -215,35 +235,70 @@ class WeightedLoss:
         self.fidelity_hard = fidelity_hard
 
     def __call__(
-        self, pred: Tensor, target: Tensor, weight: Tensor | None = None
+        self,
+        pred: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        error: Tensor | None = None,
+        dataset: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Gather the (B,) tensors of all ranks and sum the terms: the same on every rank.
+
+        Videos are compared within a data set only: the terms are taken of each set by itself and
+        weighted by its share of the joint batch's weight.
+
+        Args:
+            pred, target, weight: (B,); see the module.
+            error: (B,) of the labels, see ``fidelity_loss``; None: not known.
+            dataset: (B,) number of each video's data set; None: all are of one.
 
         Returns:
             The total with its graph, and each term's value, unweighted and detached.
         """
-        _check(pred, target, weight)
+        check(pred, target, weight)
         weight = torch.ones_like(pred) if weight is None else weight
+        error = torch.full_like(pred, math.nan) if error is None else error
+        dataset = torch.zeros_like(pred) if dataset is None else dataset
         wide = torch.promote_types(pred.dtype, torch.float32)
-        rows = torch.stack([x.to(wide) for x in (pred, target, weight)], dim=1)
-        pred, target, weight = gather_with_grad(rows).unbind(1)
-        options = {
+        columns = (pred, target, weight, error, dataset)
+        # Gathered before they are told apart: a set may be missing on a rank, a gather may not.
+        rows = gather_with_grad(torch.stack([x.to(wide) for x in columns], dim=1))
+        total, parts = no_loss(rows[:, 0]), {}
+        shares = _shares(rows[:, 2], rows[:, 4])
+        for name, factor in ((term.name, term.weight) for term in self.terms):
+            value = no_loss(rows[:, 0])
+            for chosen, share in shares:
+                value = value + share * self._term(name, rows[chosen])
+            total, parts[name] = total + factor * value, value.detach()
+        return total, parts
+
+    def _term(self, name: str, rows: Tensor) -> Tensor:
+        """One term of one data set, of the (B, 5) gathered columns."""
+        pred, target, weight, error, _ = rows.unbind(1)
+        options: dict[str, dict[str, Any]] = {
             "srcc": {"tau": self.srcc_tau, "eps": self.srcc_eps, "floor": self.floor},
             "plcc": {"floor": self.floor},
-            "fidelity": {"sigma": self.fidelity_sigma, "hard": self.fidelity_hard},
-        }
-        total, parts = _zero(pred), {}
-        for term in self.terms:
-            value = TERMS[term.name](pred, target, weight=weight, **options.get(term.name, {}))
-            total, parts[term.name] = total + term.weight * value, value.detach()
-        return total, parts
+            "fidelity": {
+                "sigma": self.fidelity_sigma, "hard": self.fidelity_hard, "error": error,
+            },
+        }  # fmt: skip
+        return TERMS[name](pred, target, weight=weight, **options.get(name, {}))
+
+
+def _shares(weight: Tensor, dataset: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Which rows are of each data set, and its share of the weight; sets of weight 0 left out."""
+    weight = weight.detach()
+    sets = [dataset == number for number in dataset[weight != 0].unique()]
+    if sets:
+        weight = weight / weight.max()  # so that the sum of huge weights does not overflow
+    return [(rows, weight[rows].sum() / weight.sum()) for rows in sets]
 
 
 def _soft_srcc(p: Tensor, y: Tensor, w: Tensor, tau: float, floor: float, eps: float) -> Tensor:
-    deviation = (p.detach() - _median(p.detach(), w)).abs()
-    scale = torch.maximum(1.4826 * _median(deviation, w), floor * _deviation(y, w))
-    soft = (torch.tanh(_differences(p) / (2 * tau * scale)) * w).sum(1)
-    exact = (_differences(y).sign() * w).sum(1)
+    distance = (p.detach() - median(p.detach(), w)).abs()
+    scale = torch.maximum(1.4826 * median(distance, w), floor * deviation(y, w))
+    soft = (torch.tanh(differences(p) / (2 * tau * scale)) * w).sum(1)
+    exact = (differences(y).sign() * w).sum(1)
     square = (w * soft.square()).sum().clamp_min(eps)
     truth = (w * exact.square()).sum().clamp_min(torch.finfo(w.dtype).tiny)  # 0 where constant
     return (w * soft * exact).sum() / square.sqrt() / truth.sqrt()
@@ -255,66 +310,3 @@ def _require(what: str, value: float, *, zero: bool = False) -> float:
     if number and math.isfinite(value) and (value > 0 or (zero and value == 0)):
         return float(value)
     raise ConfigError(f"{what} must be a finite number {'>= 0' if zero else '> 0'}, got {value!r}.")
-
-
-def _check(pred: Tensor, target: Tensor, weight: Tensor | None) -> None:
-    for name, x in (("pred", pred), ("target", target), ("weight", weight)):
-        if x is not None and (x.dim() != 1 or x.shape != pred.shape):
-            raise ValueError(
-                "pred, target and weight must be flat tensors (B,) of one length, "
-                f"got pred {tuple(pred.shape)} and {name} {tuple(x.shape)}"
-            )
-
-
-def _select(pred: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Check, cast, drop samples of weight 0, and scale the weights to a sum of 1."""
-    _check(pred, target, weight)
-    dtype = torch.promote_types(pred.dtype, torch.float32)
-    p, y = pred.to(dtype), target.detach().to(dtype)
-    if weight is None:
-        return p, y, torch.full_like(y, 1 / max(len(y), 1))
-    w = weight.detach().to(dtype)
-    if not bool(((w >= 0) & (w < math.inf)).all()):
-        raise ValueError("weight must be finite and >= 0 throughout")
-    p, y, w = p[w > 0], y[w > 0], w[w > 0]
-    w = w / w.max() if len(w) else w  # so that the sum of huge weights does not overflow
-    return p, y, w / w.sum()
-
-
-def _zero(p: Tensor) -> Tensor:
-    """0 in the graph of ``p`` without reading its values, which may be NaN."""
-    return p[:0].sum()
-
-
-def _centred(x: Tensor, w: Tensor) -> Tensor:
-    """Minus the weighted mean; exactly 0 where x is constant, because x[0] goes first."""
-    x = x - x[0].detach()
-    return x - (w * x).sum()
-
-
-def _deviation(x: Tensor, w: Tensor) -> Tensor:
-    """Weighted standard deviation; 1 where x is constant."""
-    variance = (w * _centred(x, w).square()).sum()
-    return torch.where(variance > 0, variance, torch.ones_like(variance)).sqrt()
-
-
-def _median(x: Tensor, w: Tensor) -> Tensor:
-    """Weighted lower median."""
-    share = (w * (x[None, :] <= x[:, None])).sum(1)
-    return torch.where(share >= 0.5 - 1e-6, x, math.inf).min()
-
-
-def _differences(x: Tensor) -> Tensor:
-    """(B, B) with x_i - x_j."""
-    return x[:, None] - x[None, :]
-
-
-def _root_phi(x: Tensor) -> Tensor:
-    """Square root of the normal distribution function; exact and smooth far into both tails."""
-    return (torch.special.log_ndtr(x) / 2).exp()
-
-
-def _pair_mean(table: Tensor, w: Tensor) -> Tensor:
-    """Mean of a (B, B) table over i != j, each pair weighing w_i w_j."""
-    pairs = (w[:, None] * w[None, :]).fill_diagonal_(0)
-    return (pairs * table).sum() / pairs.sum().clamp_min(torch.finfo(w.dtype).tiny)

@@ -124,8 +124,9 @@ class QualityModel(nn.Module):
         """Have every trained part that can do so compute its activations anew going backwards."""
         for module in self.children():
             for part in module.modules():
-                if getattr(part, "trainable", False) and hasattr(part, "checkpoint_gradients"):
-                    part.checkpoint_gradients()
+                checkpoint = getattr(part, "checkpoint_gradients", None)
+                if callable(checkpoint) and getattr(part, "trainable", False):
+                    checkpoint()
 
     def random_backbones(self) -> list[str]:
         """Parts that started without pretrained weights."""

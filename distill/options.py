@@ -107,6 +107,8 @@ class TrainingConfig:
             trained (fixed_batchnorm=false) move twice a step.
         member_loss: weight of the loss of each teacher member's own head.
         pseudo_weight: weight of a pseudo-label against a MOS in the student's loss.
+        label_noise: times mos_std is the error of a MOS, so 1 / sqrt(raters): 0.236 for KVQ's 18.
+            Noisy labels then weigh less, and the fidelity loss knows each one's error; 0 is off.
         batches_per_epoch: fewer than a whole pass, for trials.
         val_every: epochs from one validation to the next, lowered to a divisor of ``epochs`` so
             that the last is validated; the best of them is kept.
@@ -128,6 +130,7 @@ class TrainingConfig:
     gradient_checkpointing: bool = False
     member_loss: float = 0.3
     pseudo_weight: float = 1.0
+    label_noise: float = 0.0
     batches_per_epoch: int | None = None
     val_every: int = 1
     precision: str = "auto"
@@ -143,7 +146,7 @@ class TrainingConfig:
         at_least("training.batch_size", self.batch_size, 2)
         for name in ("lr", "clip_norm", "checkpoint_every"):
             above(f"training.{name}", getattr(self, name), 0)
-        for name in ("backbone_lr", "weight_decay", "member_loss", "pseudo_weight"):
+        for name in ("backbone_lr", "weight_decay", "member_loss", "pseudo_weight", "label_noise"):
             at_least(f"training.{name}", getattr(self, name), 0)
         between("training.warmup", self.warmup, 0, 0.99)
         between("training.ema_decay", self.ema_decay, 0, 0.99999)

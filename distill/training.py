@@ -68,9 +68,10 @@ class QualityModule(pl.LightningModule):
         if len(batch) == 0:  # every rank must take part in the gathered losses: weight 0 does
             batch = self._weightless()
         prediction = self.model(batch.views)
-        total, parts = self.loss(prediction.score, batch.target, batch.weight)
+        labels = batch.target, batch.weight, batch.error, batch.dataset
+        total, parts = self.loss(prediction.score, *labels)
         for name, score in prediction.member_scores.items():
-            member, _ = self.loss(score, batch.target, batch.weight)
+            member, _ = self.loss(score, *labels)
             total = total + self.settings.member_loss * member
             parts[f"member_{name}"] = member.detach()
         if not torch.isfinite(total):
@@ -89,7 +90,7 @@ class QualityModule(pl.LightningModule):
             for name, view in self.model.views.items()
         }
         zero = torch.zeros(1, device=self.device)
-        return Batch(views, zero.long(), zero, zero, zero.bool(), [], [], [])
+        return Batch(views, zero.long(), zero, zero, zero, zero.bool(), zero.long(), [], [], [])
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         if len(batch):

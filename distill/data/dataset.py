@@ -33,12 +33,16 @@ class Example:
         target: MOS or calibrated pseudo-label; NaN where there is none (scoring only).
         weight: of this example in the loss, >= 0.
         pseudo: whether the target is a teacher's.
+        error: standard deviation of the target's error, in its units; NaN where it is not known.
+        dataset: number of its data set; 0 is the main one. Targets are compared within a set only.
     """
 
     row: Row
     target: float = math.nan
     weight: float = 1.0
     pseudo: bool = False
+    error: float = math.nan
+    dataset: int = 0
 
 
 @dataclass
@@ -69,8 +73,9 @@ class Batch:
     Attributes:
         views: name -> uint8 (B, *view.shape), or cached features (B, T, D); empty if B is 0.
         index: (B,) int64 positions in the data set.
-        target, weight: (B,) float32.
+        target, weight, error: (B,) float32; see ``Example``.
         pseudo: (B,) bool.
+        dataset: (B,) int64.
         infos, contents: per video, metadata and content hash.
         failed: (position, reason) of the videos that could not be decoded.
     """
@@ -79,7 +84,9 @@ class Batch:
     index: Tensor
     target: Tensor
     weight: Tensor
+    error: Tensor
     pseudo: Tensor
+    dataset: Tensor
     infos: list[VideoInfo]
     contents: list[str]
     failed: list[tuple[int, str]]
@@ -102,7 +109,9 @@ class Batch:
             index=change(self.index),
             target=change(self.target),
             weight=change(self.weight),
+            error=change(self.error),
             pseudo=change(self.pseudo),
+            dataset=change(self.dataset),
         )
 
 
@@ -206,12 +215,15 @@ def collate(samples: Sequence[Sample]) -> Batch:
     """Stack the sound samples; list the others."""
     sound = [sample for sample in samples if not sample.error]
     names = sound[0].views if sound else {}
+    examples = [sample.example for sample in sound]
     return Batch(
         views={name: torch.stack([sample.views[name] for sample in sound]) for name in names},
         index=torch.tensor([sample.index for sample in sound], dtype=torch.int64),
-        target=torch.tensor([sample.example.target for sample in sound], dtype=torch.float32),
-        weight=torch.tensor([sample.example.weight for sample in sound], dtype=torch.float32),
-        pseudo=torch.tensor([sample.example.pseudo for sample in sound], dtype=torch.bool),
+        target=torch.tensor([example.target for example in examples], dtype=torch.float32),
+        weight=torch.tensor([example.weight for example in examples], dtype=torch.float32),
+        error=torch.tensor([example.error for example in examples], dtype=torch.float32),
+        pseudo=torch.tensor([example.pseudo for example in examples], dtype=torch.bool),
+        dataset=torch.tensor([example.dataset for example in examples], dtype=torch.int64),
         infos=[sample.info for sample in sound if sample.info is not None],
         contents=[sample.content for sample in sound],
         failed=[(sample.index, sample.error) for sample in samples if sample.error],

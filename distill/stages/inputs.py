@@ -117,7 +117,7 @@ def score_scale(examples: Sequence[Example]) -> dict[str, float]:
 
 def digest(examples: Sequence[Example], val: Sequence[Row]) -> str:
     """A hash of what a run learns from and is chosen on: a resumed run must have the same."""
-    learned = [f"{e.row.path}|{e.target!r}|{e.weight!r}" for e in examples]
+    learned = [f"{e.row.path}|{e.target!r}|{e.weight!r}|{e.error!r}|{e.dataset}" for e in examples]
     chosen = [f"{row.path}|{row.mos!r}" for row in val]
     return f"{seed_of(*learned, 'val', *chosen):016x}"
 

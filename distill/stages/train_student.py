@@ -31,6 +31,7 @@ from distill.data.manifest import Manifest
 from distill.data.reader import VideoReader
 from distill.data.readers import make_reader
 from distill.inference import score_all
+from distill.label_noise import weigh_by_noise
 from distill.labels import LabelStore
 from distill.losses import WeightedLoss
 from distill.metrics import bootstrap_groups, evaluate
@@ -84,6 +85,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     train, val = training_rows(manifest, config.data.val_share)
     reader = make_reader(**vars(config.reader))
     examples = [Example(row, target=row.mos) for row in train]
+    examples = weigh_by_noise(examples, training.label_noise)
     kwargs |= score_scale(examples)
     # A resumed run goes on with its own labels, not with newer ones.
     labels = read_inputs(out).get("labels") if resumed else None

@@ -32,6 +32,7 @@ from distill.data.dataset import Example
 from distill.data.manifest import Manifest, Row
 from distill.data.readers import make_reader
 from distill.errors import ConfigError
+from distill.label_noise import weigh_by_noise
 from distill.losses import WeightedLoss
 from distill.model import QualityModel
 from distill.runs import Run
@@ -167,7 +168,8 @@ def _videos(config: TrainTeacherConfig) -> tuple[Manifest | None, list[Example],
         return None, [], []
     manifest = load_manifest(config.data)
     train, val = training_rows(manifest, config.data.val_share)
-    return manifest, [Example(row, target=row.mos) for row in train], val
+    examples = [Example(row, target=row.mos) for row in train]
+    return manifest, weigh_by_noise(examples, config.training.label_noise), val
 
 
 def _check_trainable(model: QualityModel, config: TrainTeacherConfig) -> None:

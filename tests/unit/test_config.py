@@ -56,6 +56,7 @@ def test_defaults_are_sound(schema: type[StageConfig]) -> None:
         ("training.weight_decay", float("inf"), "training.weight_decay=inf is not a finite number"),
         ("training.member_loss", float("nan"), "training.member_loss=nan is not a finite number"),
         ("training.pseudo_weight", -0.1, "training.pseudo_weight=-0.1 is below 0"),
+        ("training.label_noise", -1.0, "training.label_noise=-1.0 is below 0"),
         ("training.warmup", 1.0, "training.warmup=1.0 must lie between 0 and 0.99"),
         ("training.ema_decay", 1.0, "training.ema_decay=1.0 must lie between 0 and 0.99999"),
         ("training.precision", "bf16", "training.precision='bf16' is not a choice"),

@@ -81,8 +81,10 @@ def test_digest_sees_every_change(tmp_path: Path) -> None:
         digest([Example(other, 3.0)], [other]),
         digest([Example(row, 3.0)], [row]),
         digest([Example(row, 3.0), Example(row, 3.0)], [other]),
+        digest([Example(row, 3.0, error=0.1)], [other]),
+        digest([Example(row, 3.0, dataset=1)], [other]),
     ]
-    assert len({base, *changed}) == 6
+    assert len({base, *changed}) == 8
 
 
 def test_score_scale_is_mean_and_population_deviation() -> None:

@@ -8,7 +8,8 @@ import torch
 from pytorch_lightning.callbacks import WeightAveraging
 from torch import nn
 
-from distill.data.dataset import Batch
+from distill.data.dataset import Example, Sample, collate
+from distill.data.manifest import Row
 from distill.errors import ConfigError, TrainingError
 from distill.losses import WeightedLoss
 from distill.options import TrainingConfig
@@ -64,8 +65,9 @@ def test_a_batch_of_broken_videos_moves_nothing() -> None:
     torch.manual_seed(0)
     module = QualityModule(_student(), WeightedLoss({"plcc": 1, "mse": 1}), TrainingConfig(), 0)
     module.log = module.log_dict = lambda *a, **k: None  # type: ignore[method-assign,assignment]
-    none = torch.zeros(0)
-    batch = Batch({}, none.long(), none, none, none.bool(), [], [], [(3, "broken.mp4: no video")])
+    failed = [(3, "broken.mp4: no video")]
+    batch = collate([Sample(3, Example(Row("a", Path("a"))), {}, error=failed[0][1])])
+    assert batch.failed == failed
     loss = module.training_step(batch, 0)
     loss.backward()
     assert float(loss) == 0
@@ -116,8 +118,9 @@ def test_the_last_epoch_is_validated(tmp_path: Path, epochs: int, val_every: int
 def test_a_loss_that_is_no_number_stops_and_says_what_to_change() -> None:
     module = QualityModule(_student(), WeightedLoss({"mse": 1}), TrainingConfig(), 0)
     views = {n: torch.zeros(2, *v.shape, dtype=torch.uint8) for n, v in module.model.views.items()}
-    two = torch.tensor([1.0, float("inf")])
-    batch = Batch(views, two.long(), two, torch.ones(2), two.bool(), [], [], [])
+    rows = [Example(Row("a", Path("a")), target) for target in (1.0, float("inf"))]
+    one = {name: view[0] for name, view in views.items()}
+    batch = collate([Sample(at, example, one) for at, example in enumerate(rows)])
     with pytest.raises(TrainingError, match=r"the loss is (inf|nan) at step 0 .*training\.lr"):
         module.training_step(batch, 0)
 

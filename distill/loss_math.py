@@ -1,0 +1,82 @@
+"""Arithmetic that the losses share: weighted batches, and tables of their pairs."""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def check(pred: Tensor, target: Tensor, weight: Tensor | None) -> None:
+    """Raises ValueError unless all are flat and of one length."""
+    for name, x in (("pred", pred), ("target", target), ("weight", weight)):
+        if x is not None and (x.dim() != 1 or x.shape != pred.shape):
+            raise ValueError(
+                "pred, target and weight must be flat tensors (B,) of one length, "
+                f"got pred {tuple(pred.shape)} and {name} {tuple(x.shape)}"
+            )
+
+
+def select(pred: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Check, cast, drop samples of weight 0, and scale the weights to a sum of 1."""
+    check(pred, target, weight)
+    dtype = torch.promote_types(pred.dtype, torch.float32)
+    p, y = pred.to(dtype), target.detach().to(dtype)
+    if weight is None:
+        return p, y, torch.full_like(y, 1 / max(len(y), 1))
+    w = weight.detach().to(dtype)
+    if not bool(((w >= 0) & (w < math.inf)).all()):
+        raise ValueError("weight must be finite and >= 0 throughout")
+    p, y, w = p[w > 0], y[w > 0], w[w > 0]
+    w = w / w.max() if len(w) else w  # so that the sum of huge weights does not overflow
+    return p, y, w / w.sum()
+
+
+def no_loss(p: Tensor) -> Tensor:
+    """0 in the graph of ``p`` without reading its values, which may be NaN."""
+    return p[:0].sum()
+
+
+def centred(x: Tensor, w: Tensor) -> Tensor:
+    """Minus the weighted mean; exactly 0 where x is constant, because x[0] goes first."""
+    x = x - x[0].detach()
+    return x - (w * x).sum()
+
+
+def deviation(x: Tensor, w: Tensor) -> Tensor:
+    """Weighted standard deviation; 1 where x is constant."""
+    variance = (w * centred(x, w).square()).sum()
+    return torch.where(variance > 0, variance, torch.ones_like(variance)).sqrt()
+
+
+def median(x: Tensor, w: Tensor) -> Tensor:
+    """Weighted lower median."""
+    share = (w * (x[None, :] <= x[:, None])).sum(1)
+    return torch.where(share >= 0.5 - 1e-6, x, math.inf).min()
+
+
+def differences(x: Tensor) -> Tensor:
+    """(B, B) with x_i - x_j."""
+    return x[:, None] - x[None, :]
+
+
+def root_phi(x: Tensor) -> Tensor:
+    """Square root of the normal distribution function; exact and smooth far into both tails."""
+    return (torch.special.log_ndtr(x) / 2).exp()
+
+
+def pair_mean(table: Tensor, w: Tensor) -> Tensor:
+    """Mean of a (B, B) table over i != j, each pair weighing w_i w_j."""
+    pairs = (w[:, None] * w[None, :]).fill_diagonal_(0)
+    return (pairs * table).sum() / pairs.sum().clamp_min(torch.finfo(w.dtype).tiny)
+
+
+def pair_spread(y: Tensor, error: Tensor | None, sigma: float) -> Tensor:
+    """(B, B) with sqrt(s_i^2 + s_j^2): s is sigma where ``error`` (B,) is NaN or None.
+
+    No s is below sigma / 100, so that unanimous opinions do not make gradients without bound.
+    """
+    s = torch.full_like(y, sigma)
+    if error is not None:
+        error = error.detach().to(y.dtype)
+        s = torch.where(error.isfinite(), error.clamp_min(sigma / 100), s)
+    return (s[:, None].square() + s[None, :].square()).sqrt()
