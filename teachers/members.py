@@ -13,6 +13,7 @@ from teachers.member import Member
 # Module and class; imported when asked for, because some need optional packages.
 KINDS = {
     "fast_vqa": "teachers.fast_vqa.FastVQA",
+    "liqe": "teachers.liqe.Liqe",
     "timm": "teachers.timm_frames.TimmFrames",
 }
 
