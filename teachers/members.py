@@ -14,6 +14,8 @@ from teachers.member import Member
 KINDS = {
     "fast_vqa": "teachers.fast_vqa.FastVQA",
     "liqe": "teachers.liqe.Liqe",
+    "slowfast": "teachers.slowfast.SlowFast",
+    "swin_b": "teachers.swin_b.SwinB",
     "timm": "teachers.timm_frames.TimmFrames",
 }
 
