@@ -76,11 +76,10 @@ class TeacherEnsemble(QualityModel):
             self.members[name] = member
             self.view_of[name] = self._share(name, member)
             if fusion == "concat":
-                self.norms[name] = nn.Identity() if linear else nn.LayerNorm(member.feature_dim)
+                self.norms[name] = _norm(member, linear)
             if head == "new":
-                norm = nn.Identity() if linear else nn.LayerNorm(member.feature_dim)
                 mlp = _mlp(member.feature_dim, hidden, dropout, linear)
-                self.member_heads[name] = nn.Sequential(norm, mlp)
+                self.member_heads[name] = nn.Sequential(_norm(member, linear), mlp)
 
         dims = [member.feature_dim for _, member in self._named()]
         self.head = _mlp(sum(dims), hidden, dropout, linear) if fusion == "concat" else None
@@ -192,6 +191,12 @@ class TeacherEnsemble(QualityModel):
 
     def _scores(self, output: Tensor) -> Tensor:
         return self.scaled(output.float().squeeze(-1))
+
+
+def _norm(member: Member, linear: bool) -> nn.Module:
+    if linear or not member.layer_norm:
+        return nn.Identity()
+    return nn.LayerNorm(member.feature_dim)
 
 
 def _mlp(dim: int, hidden: int, dropout: float, linear: bool) -> nn.Sequential:

@@ -33,6 +33,8 @@ class Member(nn.Module):
         feature_dim: D, columns of its features that a teacher fuses.
         own_dim: further columns, for ``own_score`` alone.
         has_score: whether ``own_score`` exists.
+        layer_norm: whether a teacher puts a LayerNorm on the features; not where few columns hold a
+            scale that it would take away.
         own_scale: mean and standard deviation of ``own_score`` where they are published, so that
             scores of several members can be averaged.
     """
@@ -43,6 +45,7 @@ class Member(nn.Module):
     own_dim: int = 0
     name: str = ""
     has_score: bool = False
+    layer_norm: bool = True
     own_scale: tuple[float, float] = (0.0, 1.0)
 
     def __init__(

@@ -17,6 +17,7 @@ KINDS = {
     "slowfast": "teachers.slowfast.SlowFast",
     "swin_b": "teachers.swin_b.SwinB",
     "timm": "teachers.timm_frames.TimmFrames",
+    "file_scores": "teachers.file_scores.FileScores",
 }
 
 

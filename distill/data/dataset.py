@@ -134,9 +134,10 @@ def read_views(
         frozen: views that are evaluation views in training too, with the seed of the content.
 
     Raises:
-        VideoError: it cannot be decoded, or is a strip: views enlarge the short side first.
+        VideoError: it cannot be decoded, or is a strip: views enlarge the short side first; or a
+            view that looks it up by its name does not find it.
     """
-    info = reader.probe(path)
+    info = replace(reader.probe(path), path=str(path))
     if max(info.width, info.height) > _LONGEST * min(info.width, info.height):
         shape = f"pictures of {info.width}x{info.height}"
         raise VideoError(path, reader.name, f"{shape}: more than {_LONGEST} times as long as wide")

@@ -21,6 +21,7 @@ class VideoInfo:
         duration: seconds; 0.0 where the file does not say.
         pix_fmt: FFmpeg's pixel format name, e.g. ``yuv420p``.
         transfer: FFmpeg's name of the transfer characteristics, e.g. ``bt709``; empty if untagged.
+        path: of the file; readers leave it empty, views are told.
     """
 
     num_frames: int
@@ -32,6 +33,7 @@ class VideoInfo:
     duration: float = 0.0
     pix_fmt: str = ""
     transfer: str = ""
+    path: str = ""
 
     @property
     def hdr(self) -> bool:

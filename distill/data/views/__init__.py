@@ -15,6 +15,7 @@ from distill.data.views.fragments import Fragments
 from distill.data.views.key_frames import KeyFrames
 from distill.data.views.motion_chunks import MotionChunks
 from distill.data.views.native_patches import NativePatches
+from distill.data.views.table_scores import TableScores
 from distill.data.views.texture_patches import TexturePatches
 from distill.errors import ConfigError
 
@@ -26,6 +27,7 @@ __all__ = [
     "KeyFrames",
     "MotionChunks",
     "NativePatches",
+    "TableScores",
     "TexturePatches",
     "View",
     "make_view",
@@ -37,6 +39,7 @@ VIEW_KINDS: dict[str, Callable[..., View]] = {
     "fragments": Fragments,
     "native_patches": NativePatches,
     "texture_patches": TexturePatches,
+    "table_scores": TableScores,
 }
 
 
@@ -56,7 +59,8 @@ def make_view(options: Mapping[str, Any], where: str = "view") -> View:
     kind = arguments.pop("kind", None)
     if not isinstance(kind, str) or kind not in VIEW_KINDS:
         raise ConfigError(f"{where}.kind: {kind!r}; known are {', '.join(VIEW_KINDS)}")
-    known = [field.name for field in fields(VIEW_KINDS[kind])]  # type: ignore[arg-type]
+    options_of = fields(VIEW_KINDS[kind])  # type: ignore[arg-type]
+    known = [field.name for field in options_of if field.init]
     for name in arguments:
         if name not in known:
             like = difflib.get_close_matches(str(name), known, n=1)
