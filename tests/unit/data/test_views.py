@@ -163,6 +163,43 @@ def test_key_frames_equal_torchvision(
         assert difference.max() <= (0 if target == min(height, width) else 1)
 
 
+@pytest.mark.parametrize(
+    ("height", "width", "rows", "columns"),
+    [
+        (64, 96, slice(5, 26), slice(0, 32)),  # 21.33 rows, rounded; 5 above, 6 below
+        (96, 64, slice(0, 32), slice(5, 26)),
+        (9, 24, slice(10, 22), slice(0, 32)),  # enlarged
+        (32, 32, slice(0, 32), slice(0, 32)),
+        (1, 90, slice(15, 16), slice(0, 32)),  # a third of a row is one
+    ],
+)
+def test_padded_key_frames_hold_the_whole_frame(
+    height: int, width: int, rows: slice, columns: slice
+) -> None:
+    view, make = KeyFrames(2, 32, fit="pad", pad_level=(1, 2, 3)), noise(height, width)
+    indices, out = collect(view, info(40, width, height), make)
+    for slot, index in enumerate(indices.tolist()):
+        chw = torch.from_numpy(make(index)).permute(2, 0, 1)
+        sides = [rows.stop - rows.start, columns.stop - columns.start]
+        expected = torch.tensor([1, 2, 3]).view(3, 1, 1).expand(3, 32, 32).clone()
+        expected[:, rows, columns] = tv.resize(chw, sides, antialias=True).long()
+        assert (out[slot] - expected).abs().max() <= (0 if height == width else 1)
+        border = expected.clone()
+        border[:, rows, columns] = out[slot, :, rows, columns].long()
+        assert torch.equal(out[slot].long(), border)
+    flipped = {
+        torch.equal(frames, collect(view, info(1, width, height), make)[1].flip(-1))
+        for frames in (collect(view, info(1, width, height), make, s, True)[1] for s in range(20))
+    }
+    assert flipped == {True, False}
+
+
+def test_squeezed_key_frames_equal_torchvision() -> None:
+    out = collect(KeyFrames(1, 32, fit="squeeze"), info(1), noise())[1]
+    chw = torch.from_numpy(noise()(0)).permute(2, 0, 1)
+    assert (out[0].int() - tv.resize(chw, [32, 32], antialias=True).int()).abs().max() <= 1
+
+
 def test_key_frames_in_training_have_one_crop_and_one_flip_per_video() -> None:
     view = KeyFrames(4, 16)
     seen = set()
@@ -185,6 +222,8 @@ VIEWS: list[View] = [
     KeyFrames(5, 24, 32),
     KeyFrames(5, 32),
     KeyFrames(4, 16, sampling="second_middle", padding="zero"),
+    KeyFrames(4, 16, fit="pad", pad_level=9),
+    KeyFrames(4, 16, fit="squeeze"),
     SMALL,
     Fragments(3, 8, 5, 1),
     Fragments(2, 8, 2, 8, t_frag=4, aligned=2),
@@ -292,6 +331,11 @@ def test_a_missing_frame_is_named() -> None:
         (lambda: KeyFrames(sampling="seconds"), "KeyFrames.sampling must be one of spread, sec"),
         (lambda: KeyFrames(seconds=2), "seconds 2 needs sampling second_start or second_middle"),
         (lambda: KeyFrames(padding="zeros"), "padding must be one of repeat, zero, got 'zeros'"),
+        (lambda: KeyFrames(fit="padded"), "fit must be one of crop, pad, squeeze, got 'padded'"),
+        (lambda: KeyFrames(fit="pad", short_side=384), "short_side 384 belongs to fit crop, not p"),
+        (lambda: KeyFrames(pad_level=256), "pad_level must be one or three of 0..255, got 256"),
+        (lambda: KeyFrames(pad_level=(1, 2)), r"pad_level must be one or three .* got \(1, 2\)"),
+        (lambda: KeyFrames(pad_level=(1, 2, 3.0)), "pad_level must be one or three of 0..255"),  # type: ignore[arg-type]
         (lambda: MotionChunks(num_chunks=0), "MotionChunks.num_chunks must be an integer >= 1"),
         (lambda: NativePatches(stride=0), "NativePatches.stride must be"),
         (lambda: NativePatches(short_side=100), "short_side 100 is smaller than patch 224"),
