@@ -15,6 +15,9 @@ from omegaconf import OmegaConf
 from distill.config import SCHEMAS, StageConfig, register_schemas
 
 
+EXPERIMENTS_OF = "train_teacher"  # the command whose published recipes conf/experiment/ holds
+
+
 def help_page(stage: str) -> str:
     """What ``--help`` prints: the stage's own text, its options with defaults, the choices."""
     register_schemas()
@@ -22,7 +25,10 @@ def help_page(stage: str) -> str:
     with initialize_config_module("conf", version_base="1.3"):
         composed = compose(stage)
     options = textwrap.indent(OmegaConf.to_yaml(composed), "  ")
-    used = {group: names for group, names in config_groups().items() if group in composed}
+    groups = config_groups().items()
+    used = {group: names for group, names in groups if group in composed}
+    if stage == EXPERIMENTS_OF:
+        used["experiment"] = config_groups()["experiment"]
     choices = "\n".join(f"  {group}={'|'.join(names)}" for group, names in used.items())
     schema = SCHEMAS[stage]
     sections = {f.name: f.default_factory for f in fields(schema)}
