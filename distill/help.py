@@ -14,7 +14,6 @@ from omegaconf import OmegaConf
 
 from distill.config import SCHEMAS, StageConfig, register_schemas
 
-
 EXPERIMENTS_OF = "train_teacher"  # the command whose published recipes conf/experiment/ holds
 
 
