@@ -22,6 +22,10 @@ class WeightsError(DistillError):
     """Weights are missing or do not fit; the text says which file to put where."""
 
 
+class MissingWeightsError(WeightsError):
+    """There are no such weights on this machine, and none could be fetched."""
+
+
 class BudgetError(DistillError):
     """A model costs more than the cap; raised before any training."""
 

@@ -9,7 +9,7 @@ import torch
 from huggingface_hub import constants
 
 from distill.cache import cache_folder
-from distill.errors import WeightsError
+from distill.errors import MissingWeightsError, WeightsError
 from distill.state_dicts import SUFFIXES
 from distill.weights import FOLDER_VARIABLE, WeightsInfo, sha256_of
 
@@ -82,7 +82,7 @@ class WeightFile:
                 return kept / self.name, "hub"
             except (OSError, RuntimeError, urllib.error.URLError) as error:
                 reasons.append(f"{self.url} could not be downloaded: {error}")
-        raise WeightsError(
+        raise MissingWeightsError(
             f"{self.name} is missing ({'; '.join(filter(None, reasons))}). It is {self.about}."
             f" Put the file into a folder and set {FOLDER_VARIABLE}=<folder>, or pass its path as"
             f" weights ({', '.join(SUFFIXES)})"

@@ -23,7 +23,7 @@ from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
 from timm.models import get_pretrained_cfg
 from torch import nn
 
-from distill.errors import ConfigError, WeightsError
+from distill.errors import ConfigError, MissingWeightsError, WeightsError
 from distill.state_dicts import SUFFIXES, load_strict, map_by_order, read_state
 
 FOLDER_VARIABLE = "DISTILL_WEIGHTS"
@@ -211,7 +211,7 @@ def _locate(name: str, weights: str, download: bool = True) -> tuple[Path | None
             reasons.append("timm knows no hub repository for it")
 
     fetch = f"download {url} where there is a network" if url else "get its weights"
-    raise WeightsError(
+    raise MissingWeightsError(
         f"no pretrained weights for {name} (weights={weights}): {'; '.join(reasons)}. To mend it, "
         f"{fetch} and save the file as <folder>/{architecture}.safetensors with {FOLDER_VARIABLE}="
         f"<folder> set, or pass its path as weights; or use tf_efficientnet_lite0, whose weights "

@@ -61,6 +61,6 @@ def make_member(name: str, options: Mapping[str, Any], weights: str = "auto") ->
     except (ConfigError, TypeError, ValueError) as error:
         raise ConfigError(f"members.{name}: {error}") from error
     except WeightsError as error:
-        raise WeightsError(f"members.{name}: {error}") from error
+        raise type(error)(f"members.{name}: {error}") from error
     member.name = name
     return member
