@@ -83,15 +83,16 @@ class SwinB(Member):
         size = view.shape[-1]
         if size % REDUCTION:
             raise ConfigError(f"view.size={size} must be a multiple of {REDUCTION}")
-        by_name = weights in _BY_NAME
+        file = None if weights in _BY_NAME else _find(weights)  # before anything is built
         load = load_torchvision if backbone.startswith(PREFIX) else load_backbone
-        net, info = load(backbone, weights if by_name else "none")
+        net, info = load(backbone, "none" if file else weights)
         if not isinstance(net, SwinTransformer | TorchvisionSwin):
             raise ConfigError(f"backbone: timm's {backbone} is no Swin Transformer (version 1)")
         stack = BoTStack(net.num_features, size // REDUCTION) if bot else None
         filled = False
-        if not by_name:
-            info, filled = _load(net, stack, backbone, weights)
+        if file is not None:
+            path, info = file
+            filled = _load(net, stack, backbone, path)
         if stack is not None and not filled and not trainable and info.source != "none":
             raise WeightsError(
                 f"bot=true, trainable=false: {info.detail.partition(',')[0]} holds no BoT stack."
@@ -143,13 +144,15 @@ def _resize(net: Any, size: int) -> None:
         net.set_input_size(img_size=size, window_size=net.layers[0].blocks[0].window_size)
 
 
-def _load(
-    net: Swin, stack: BoTStack | None, backbone: str, weights: str
-) -> tuple[WeightsInfo, bool]:
-    """Fill the networks from a file; returns where it came from, and whether it had a BoT stack."""
+def _find(weights: str) -> tuple[Path, WeightsInfo]:
+    """The file of that path, and what is known of it by its name."""
     name = Path(weights).name
     known = [file for file in PUBLISHED if name in (file.name, *file.aliases)]
-    path, info = (known or PUBLISHED)[0].find(weights)
+    return (known or PUBLISHED)[0].find(weights)
+
+
+def _load(net: Swin, stack: BoTStack | None, backbone: str, path: Path) -> bool:
+    """Fill the networks from a file; returns whether it had a BoT stack."""
     state = read_state(path)
     published = any(key.startswith("feature_extraction.") for key in state)
     swin, bot = _parts(state) if published else (state, {})
@@ -167,7 +170,7 @@ def _load(
         load_strict(net, swin, str(path))
     if bot and stack is not None:
         fill(stack, bot, str(path), "the BoT stack (bot4.*)")
-    return info, bool(bot)
+    return bool(bot)
 
 
 def _parts(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
