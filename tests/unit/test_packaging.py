@@ -147,7 +147,7 @@ def _imports(path: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("rooms", "extras"),
     [
-        (("distill", "teachers", "students"), ("demo", "torchcodec")),
+        (("distill", "teachers", "students"), ("demo", "torchcodec", "vision_language")),
         (("tests", "benchmarks"), ("demo", "test", "torchcodec")),
     ],
 )

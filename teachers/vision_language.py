@@ -1,0 +1,167 @@
+"""A vision-language model that is asked for the quality of every frame."""
+
+import logging
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from distill.checks import one_of
+from distill.data.views import KeyFrames, View
+from distill.errors import ConfigError, WeightsError
+from distill.weights import WeightsInfo
+from teachers.language_model import DTYPES, LanguageModel, identify, read_config, read_license
+from teachers.member import Member
+
+log = logging.getLogger(__name__)
+
+LEVELS = ("excellent", "good", "fair", "poor", "bad")
+_IDENTITY = 64  # hexadecimal digits of a sha256; a commit has 40
+
+
+class VisionLanguage(Member):
+    """Level probabilities and hidden states of any image-text-to-text model, frame by frame.
+
+    The score is the mean of K..1 under a softmax over the tokens of K words at the end of the
+    prompt. Features are the last layer's hidden states, averaged over all tokens.
+
+    The language model is no part of state dicts and bundles, and never trains. They hold its
+    commit or its folder's hash, by which it is loaded at its first frame; other files are refused.
+
+    Args:
+        model: id on the Hugging Face hub or a folder, of a model that transformers'
+            ``AutoModelForImageTextToText`` and ``AutoProcessor`` load.
+        revision: of the id: branch, tag or commit; None is ``main``, the cached one first.
+        question, answer: what is asked of each frame, and how the answer begins.
+        levels: words from best to worst, K >= 2.
+        dtype: of the language model: ``auto`` (the checkpoint's), ``bfloat16`` or ``float32``.
+        trust_remote_code: run code that the model's repository brings.
+        view: frames; None: 8 of 448, padded to squares.
+        weights: ``none`` builds it without a commit or hash, for a state dict that follows.
+
+    Source: Q-Align (Wu et al., ICML 2024): question, answer, levels, weights 5..1 and padding;
+        DeQA-Score (You et al., CVPR 2025) reads scores alike. Q-ReAlign's README: the prompt in
+        the model's chat format, and a level's token with the space before it. RQ-VQA (NTIRE 2024)
+        fuses the mean hidden state of Q-Align.
+    Differs: each frame is asked by itself, where Q-Align puts all frames of a video into one
+        prompt; RQ-VQA cuts frames into an upper and a lower half. Prompt tokens are in our mean.
+
+    Raises:
+        ConfigError: an option is nonsense, or the model needs code that is not trusted.
+        WeightsError: the model is not there; says how to get it.
+    """
+
+    has_score = True
+    reference: Tensor
+
+    def __init__(
+        self,
+        model: str,
+        revision: str | None = None,
+        question: str = "How would you rate the quality of this image?",
+        answer: str = "The quality of the image is",
+        levels: Sequence[str] = LEVELS,
+        dtype: str = "auto",
+        trust_remote_code: bool = False,
+        view: View | None = None,
+        weights: str = "auto",
+    ) -> None:
+        one_of("dtype", dtype, DTYPES)
+        one_of("weights", weights, ("auto", "none"))
+        if len(levels) < 2 or isinstance(levels, str):
+            raise ConfigError(f"levels: {levels!r}; give two or more words, the best first")
+        config = read_config(model, revision, trust_remote_code)
+        identity = "" if weights == "none" else identify(model, revision)
+        name = Path(model).name if Path(model).expanduser().is_dir() else model
+        super().__init__(
+            view or KeyFrames(num_frames=8, size=448, fit="pad"),
+            WeightsInfo("hub" if identity else "none", f"{name} {identity}".strip(),
+                        read_license(model, identity or revision)),
+        )  # fmt: skip
+        self.model, self.revision, self.name = model, revision, name
+        self.question, self.answer, self.levels = question, answer.rstrip(), list(levels)
+        self.dtype, self.trust_remote_code = dtype, trust_remote_code
+        self.feature_dim = config.get_text_config().hidden_size
+        self.own_dim = len(self.levels)
+        reference = torch.zeros(_IDENTITY, dtype=torch.uint8)
+        reference[: len(identity)] = torch.tensor(list(identity.encode()), dtype=torch.uint8)
+        self.register_buffer("reference", reference)
+        self._loaded = _Outside()
+        self.ready()
+
+    @property
+    def identity(self) -> str:
+        """Commit or hash of the language model; empty while it is not known."""
+        return bytes(self.reference.tolist()).rstrip(b"\0").decode()
+
+    @property
+    def title(self) -> str:
+        return self.name
+
+    def extra_repr(self) -> str:
+        """All that its features depend on, but for the view and the device."""
+        return (
+            f"model={self.name!r}, identity={self.identity!r}, question={self.question!r},"
+            f" answer={self.answer!r}, levels={self.levels}, dtype={self.dtype!r},"
+            f" transformers={version('transformers')}"
+        )
+
+    def extract(self, view: Tensor) -> Tensor:
+        """Ask of every frame.
+
+        Args:
+            view: (B, T, 3, H, W) or (B, N, T, 3, H, W) uint8 RGB.
+
+        Returns:
+            (B, T, D + K) float32: mean hidden state, then probabilities of the levels; N * T in
+            the place of T for clips.
+        """
+        frames = view.reshape(-1, *view.shape[-3:])
+        dim = self.feature_dim + self.own_dim
+        if torch.jit.is_tracing():
+            # The cost is counted before anything is downloaded or read, and by tracing, which
+            # transformers' models do not bear.
+            log.warning("%s: its GMACs are not in the count; told at its first frame", self.name)
+            out = torch.zeros(len(frames), dim, device=view.device)
+        else:
+            out = torch.cat(self._language_model(view.device)(frames), -1)
+        return out.reshape(view.shape[0], -1, dim)
+
+    def own_score(self, features: Tensor) -> Tensor:
+        """Mean of K for the best level down to 1 for the worst, over the frames."""
+        worth = torch.arange(self.own_dim, 0, -1, device=features.device)
+        return (features[..., self.feature_dim :].float() * worth).sum(-1).mean(1)
+
+    def _language_model(self, device: torch.device) -> LanguageModel:
+        loaded, wanted = self._loaded.model, (device, self.identity)
+        if loaded is not None and self._loaded.made_for == wanted:
+            return loaded
+        self._loaded.model = None  # frees its memory before the next is read
+        revision: str | None = self.identity
+        if Path(self.model).expanduser().is_dir():
+            revision, found = None, identify(self.model, None)
+            if found != self.identity:
+                raise WeightsError(
+                    f"model={self.model}: its files have the hash {found}, and this member was"
+                    f" made with {self.identity}; put those files there, or train anew"
+                )
+        log.info("loading %s %s", self.name, self.identity)
+        self._loaded.model = LanguageModel(
+            self.model, revision, question=self.question, answer=self.answer, levels=self.levels,
+            dtype=self.dtype, trust_remote_code=self.trust_remote_code, device=device,
+        )  # fmt: skip
+        self._loaded.made_for = wanted
+        return self._loaded.model
+
+
+class _Outside:
+    """Holds the language model where neither state dicts nor copies of the member reach it."""
+
+    model: LanguageModel | None = None
+    made_for: tuple[torch.device, str] | None = None
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
