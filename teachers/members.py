@@ -18,6 +18,7 @@ KINDS = {
     "swin_b": "teachers.swin_b.SwinB",
     "timm": "teachers.timm_frames.TimmFrames",
     "file_scores": "teachers.file_scores.FileScores",
+    "hvs": "teachers.hvs.HvsFrames",
     "vision_language": "teachers.vision_language.VisionLanguage",
 }
 

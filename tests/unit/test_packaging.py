@@ -104,7 +104,9 @@ def test_metadata_is_complete(metadata: Message) -> None:
     assert metadata["Description-Content-Type"] == "text/markdown"
     assert "make demo" in str(metadata.get_payload())
     assert len(metadata["Summary"]) > 20 and metadata["Keywords"] and metadata["Author"]
-    assert set(metadata.get_all("Provides-Extra", [])) == {"demo", "test", "torchcodec", "dev"}
+    assert set(metadata.get_all("Provides-Extra", [])) == {
+        *("demo", "test", "torchcodec", "vision-language", "dev")
+    }
 
 
 def test_python_3_11_to_3_13(metadata: Message) -> None:
