@@ -133,5 +133,6 @@ def _code(network: nn.Module) -> list[Path]:
     room = Path(str(data.__file__)).parent
     files = [room / name for name in ("dataset.py", "identity.py", "sampling.py")]
     files += sorted([*room.glob("views/*.py"), *room.glob("readers/*.py")])
-    modules = {type(module).__module__ for module in network.modules()}
+    classes = {cls for module in network.modules() for cls in type(module).__mro__}
+    modules = {cls.__module__ for cls in classes} - {"builtins"}
     return files + [Path(str(sys.modules[name].__file__)) for name in sorted(modules)]

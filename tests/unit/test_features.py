@@ -103,6 +103,15 @@ def test_the_code_of_every_part_belongs_to_the_fingerprint() -> None:
     assert {"dataset.py", "identity.py", "sampling.py", "key_frames.py", "pyav.py"} <= files
 
 
+def test_the_code_of_base_classes_belongs_to_the_fingerprint() -> None:
+    class Deeper(TimmFrames):
+        pass
+
+    net = Deeper("test_efficientnet", "none", 64)
+    files = {path.name for path in features._code(net)}
+    assert {"test_features.py", "timm_frames.py", "member.py"} <= files
+
+
 def test_weights_can_be_restored_after_filling(tmp_path: Path) -> None:
     """As a checkpoint is: no tensor of the network may be left in inference mode."""
     rows, model = _rows(tmp_path, "1"), HalfFrozen()

@@ -23,9 +23,8 @@ from distill.data.views import KeyFrames
 from distill.errors import ConfigError, WeightsError
 from distill.features import fingerprint
 from teachers.ensemble import TeacherEnsemble
-from teachers.language_model import level_tokens
 from teachers.members import make_member
-from teachers.vision_language import LEVELS, VisionLanguage
+from teachers.vision_language import LEVELS, VisionLanguage, level_tokens
 from tests.helpers.tiny_vlm import save_llava, save_qwen
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -246,7 +245,7 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(WeightsError, match=r"the folder has no config\.json"):
         VisionLanguage(str(tmp_path))
     monkeypatch.setitem(sys.modules, "transformers", None)
-    for name in ("teachers.vision_language", "teachers.language_model"):
+    for name in ("teachers.vision_language", "teachers.hub_models"):
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(ConfigError, match=r"transformers: pip install 'distill-vqa.vision_langu"):
         make_member("m", {"kind": "vision_language", "model": "a/b"})
