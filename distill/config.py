@@ -52,6 +52,8 @@ class TrainTeacherConfig(StageConfig):
         teacher: class and arguments of the network.
         folds: train a committee of so many teachers, each on all but one fold of the training
             contents; 1 trains one teacher on all.
+        init: folder of a bundle whose weights it starts from: the same network, perhaps of other
+            data, as LSVQ before KVQ; None starts from what the network's own options say.
         loss: term name -> weight.
         training, tracking: see there.
         resume: true goes on with the newest unfinished run, a path with that one.
@@ -60,6 +62,7 @@ class TrainTeacherConfig(StageConfig):
 
     teacher: dict[str, Any] = field(default_factory=dict)
     folds: int = 1
+    init: str | None = None
     loss: dict[str, float] = field(default_factory=dict)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
@@ -108,6 +111,8 @@ class TrainStudentConfig(StageConfig):
         student: class and arguments; swin_t where its weights can be had, else compact.
         budget: cap in GMACs a video (fvcore multiply-adds); None checks nothing.
         labels: folder of a label store; None takes the newest, ``none`` uses no pseudo-labels.
+        init: folder of a bundle whose weights it starts from: the same network, perhaps of other
+            data, as LSVQ before KVQ; None starts from what the network's own options say.
         loss: term name -> weight.
         training, tracking: see there.
         resume: true goes on with the newest unfinished run, a path with that one.
@@ -117,6 +122,7 @@ class TrainStudentConfig(StageConfig):
     student: dict[str, Any] = field(default_factory=dict)
     budget: Any = None
     labels: str | None = None
+    init: str | None = None
     loss: dict[str, float] = field(default_factory=dict)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from distill.checks import above, at_least, between, one_of
+from distill.checks import above, as_list, at_least, between, one_of
 from distill.data.readers import NAMES
 from distill.errors import ConfigError
 
@@ -27,6 +27,8 @@ class DataConfig:
         options: the adapter's own.
         as_split: train, val or test: put every labelled video there; test scores a whole set.
         labelled_groups: keep the labels of so many train contents, hide the others'; None: all.
+        also: further tables whose labelled train videos are learned from beside the main table's,
+            with a scale and a shift of their own; nothing is chosen or tested on them.
         val_share: share of train contents taken for validation where the table has no val split.
         num_workers: decoding processes; None chooses.
         prefetch: batches that each of them decodes ahead.
@@ -42,11 +44,13 @@ class DataConfig:
     options: dict[str, Any] = field(default_factory=dict)
     as_split: str | None = None
     labelled_groups: int | None = None
+    also: Any = field(default_factory=list)
     val_share: float = 0.2
     num_workers: int | None = None
     prefetch: int = 2
 
     def __post_init__(self) -> None:
+        self.also = as_list(self.also)
         at_least("data.labelled_groups", self.labelled_groups, 1)
         at_least("data.num_workers", self.num_workers, 0)
         at_least("data.prefetch", self.prefetch, 1)

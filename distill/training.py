@@ -24,6 +24,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from distill.checkpoints import LastCheckpoint
 from distill.data.dataset import Batch
 from distill.data.identity import seed_of
+from distill.data_sets import SetScales
 from distill.errors import ConfigError, TrainingError
 from distill.losses import WeightedLoss
 from distill.metrics import CorrelationMetric
@@ -43,15 +44,23 @@ class QualityModule(pl.LightningModule):
         training: learning rates and schedule.
         seed: dropout masks are a function of it and of the step, so that a resumed run repeats
             an unbroken one.
+        sets: data sets of the training examples, the main one counted in.
     """
 
     def __init__(
-        self, model: QualityModel, loss: WeightedLoss, training: TrainingConfig, seed: int
+        self,
+        model: QualityModel,
+        loss: WeightedLoss,
+        training: TrainingConfig,
+        seed: int,
+        sets: int = 1,
     ) -> None:
         super().__init__()
         self.model, self.loss = model, loss
         if training.gradient_checkpointing:
             model.checkpoint_gradients()
+        # Not part of the model: a bundle scores on the main set's scale.
+        self.scales = SetScales(sets, model.score_mean, model.score_std) if sets > 1 else None
         self.settings, self.seed = training, seed
         self.agreement = CorrelationMetric()
         self.failed: dict[int, str] = {}
@@ -68,10 +77,9 @@ class QualityModule(pl.LightningModule):
         if len(batch) == 0:  # every rank must take part in the gathered losses: weight 0 does
             batch = self._weightless()
         prediction = self.model(batch.views)
-        labels = batch.target, batch.weight, batch.error, batch.dataset
-        total, parts = self.loss(prediction.score, *labels)
+        total, parts = self._loss(prediction.score, batch)
         for name, score in prediction.member_scores.items():
-            member, _ = self.loss(score, *labels)
+            member, _ = self._loss(score, batch)
             total = total + self.settings.member_loss * member
             parts[f"member_{name}"] = member.detach()
         if not torch.isfinite(total):
@@ -83,6 +91,11 @@ class QualityModule(pl.LightningModule):
         self.log("train/loss", total.detach(), prog_bar=True, batch_size=len(batch))
         self.log_dict({f"train/{k}": v for k, v in parts.items()}, batch_size=len(batch))
         return total
+
+    def _loss(self, score: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        if self.scales is not None:
+            score = self.scales(score, batch.dataset)
+        return self.loss(score, batch.target, batch.weight, batch.error, batch.dataset)
 
     def _weightless(self) -> Batch:
         views = {
@@ -118,6 +131,9 @@ class QualityModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         groups = parameter_groups(self.model, self.settings)
+        if self.scales is not None:
+            rate = {"lr": self.settings.lr, "weight_decay": 0.0}
+            groups.append({"params": list(self.scales.parameters()), **rate})
         optimizer = torch.optim.AdamW(groups)
         # Not trainer.estimated_stepping_batches: it makes the loader before a checkpoint is
         # restored, and the loader would then start its epoch anew.

@@ -94,9 +94,8 @@ def fit(
         ManifestError: too few validation videos can be decoded.
     """
     loggers = tracker.loggers()
-    trained = optimise(
-        model, train, val, reader, config, run.folder, loggers, manifest.path, run.resumed
-    )
+    tables = [manifest.path, *config.data.also]
+    trained = optimise(model, train, val, reader, config, run.folder, loggers, tables, run.resumed)
     if trained is None:
         return None
     assert trained.checkpoint is not None
@@ -115,7 +114,7 @@ def optimise(
     config: TrainTeacherConfig | TrainStudentConfig,
     folder: Path,
     loggers: list[Any],
-    table: Path,
+    tables: Sequence[Path | str],
     resumed: bool = False,
 ) -> Trained | None:
     """Train one network.
@@ -128,7 +127,7 @@ def optimise(
         config: of the command.
         folder: of the run, or of this part of it.
         loggers: Lightning's.
-        table: that the videos come from, for messages.
+        tables: that the videos come from, by ``Example.dataset``; for messages.
         resumed: go on from a checkpoint that lies in ``folder``.
 
     Returns:
@@ -138,7 +137,9 @@ def optimise(
         Interrupted: a signal; a checkpoint was written.
     """
     training, data = config.training, config.data
-    module = QualityModule(model, WeightedLoss(config.loss), training, config.seed)
+    loss = WeightedLoss(config.loss)
+    sets = 1 + max(example.dataset for example in train)
+    module = QualityModule(model, loss, training, config.seed, sets)
     datamodule = VQADataModule(
         train,
         [Example(row, target=row.mos) for row in val],
@@ -169,7 +170,7 @@ def optimise(
         trainer.global_step,
         datamodule.waiting.whole_share(),
         [
-            Problem(str(table), train[i].row.line, train[i].row.video, reason)
+            Problem(str(tables[train[i].dataset]), train[i].row.line, train[i].row.video, reason)
             for i, reason in sorted(module.failed.items())
         ],
     )

@@ -2,10 +2,9 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -31,7 +30,7 @@ def split_folds(examples: Sequence[Example], folds: int) -> list[tuple[list[Exam
     """Split by content: a content's videos are held out together, by one fold.
 
     Args:
-        examples: labelled videos.
+        examples: labelled videos; those of further data sets are trained on by every fold.
         folds: K.
 
     Returns:
@@ -41,22 +40,23 @@ def split_folds(examples: Sequence[Example], folds: int) -> list[tuple[list[Exam
     Raises:
         ConfigError: fewer contents than folds.
     """
-    groups = sorted({example.row.group for example in examples}, key=lambda g: (seed_of(g), g))
+    main = [example for example in examples if example.dataset == 0]
+    further = [example for example in examples if example.dataset != 0]
+    groups = sorted({example.row.group for example in main}, key=lambda g: (seed_of(g), g))
     if len(groups) < folds:
         raise ConfigError(f"folds={folds}, but the training videos have {len(groups)} contents")
     fold_of = {group: at % folds for at, group in enumerate(groups)}
     return [
         (
-            [e for e in examples if fold_of[e.row.group] != fold],
-            [e.row for e in examples if fold_of[e.row.group] == fold],
+            [e for e in main if fold_of[e.row.group] != fold] + further,
+            [e.row for e in main if fold_of[e.row.group] == fold],
         )
         for fold in range(folds)
     ]
 
 
 def fit_committee(
-    target: type[QualityModel],
-    kwargs: dict[str, Any],
+    build: Callable[[], QualityModel],
     committee: Committee,
     examples: Sequence[Example],
     val: Sequence[Row],
@@ -71,7 +71,7 @@ def fit_committee(
     A fold that was finished before a kill is not trained again.
 
     Args:
-        target, kwargs: class and arguments of a teacher.
+        build: makes a teacher to train.
         committee: of as many such teachers; gets their weights.
         examples: labelled training videos.
         val: calibrates and measures the committee; no fold has seen it.
@@ -94,8 +94,8 @@ def fit_committee(
             len(held_out),
         )  # fmt: skip
         trained = optimise(
-            target(**kwargs), train, held_out, reader, config, folder, tracker.loggers(name),
-            manifest.path, run.resumed,
+            build(), train, held_out, reader, config, folder, tracker.loggers(name),
+            [manifest.path, *config.data.also], run.resumed,
         )  # fmt: skip
         if trained is not None:
             plots.curves(run.plots / f"curves_{name}.png", metric_files(folder))

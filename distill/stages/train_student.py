@@ -38,6 +38,7 @@ from distill.metrics import bootstrap_groups, evaluate
 from distill.model import QualityModel
 from distill.runs import Run, read_inputs
 from distill.stages.fit import Fitted, fit, scoring_options, tell_random_weights
+from distill.stages.further import build, further_examples
 from distill.stages.inputs import (
     digest,
     load_manifest,
@@ -87,17 +88,19 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     examples = [Example(row, target=row.mos) for row in train]
     examples = weigh_by_noise(examples, training.label_noise)
     kwargs |= score_scale(examples)
+    held_out = [*val, *manifest.split("test")]
+    examples += further_examples(config, examples, held_out, manifest)
+    labelled = len(examples)
     # A resumed run goes on with its own labels, not with newer ones.
     labels = read_inputs(out).get("labels") if resumed else None
     store = take_labels(labels or config.labels, Path(config.outputs))
     if store is not None:
-        held_out = [*val, *manifest.split("test")]
         examples += pseudo_examples(store, train, held_out, training.pseudo_weight)
-    model: QualityModel = target(**kwargs)
+    model, start = build(target, kwargs, config.init)
     tell_random_weights(model.random_backbones())
     log.info(
         "plan: %d labelled and %d pseudo-labelled videos, %d for validation, %d epochs of"
-        " batches of %d", len(train), len(examples) - len(train), len(val), training.epochs,
+        " batches of %d", labelled, len(examples) - labelled, len(val), training.epochs,
         training.batch_size,
     )  # fmt: skip
     if config.dry_run:
@@ -109,6 +112,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
             "labels": str(store.folder) if store else "none",
             "videos": digest(examples, val),
             "weights": model.licenses(),
+            "init": start.fingerprint,
         }
     )
     tracker = Tracker(config.tracking, out, "train_student", config, resumed)
@@ -135,12 +139,14 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         cost={**asdict(cost), "budget": config.budget},
         provenance={
             "data": str(manifest.path),
-            "labelled": len(train),
-            "pseudo_labelled": len(examples) - len(train),
+            "also": config.data.also,
+            "labelled": labelled,
+            "pseudo_labelled": len(examples) - labelled,
             "teacher": store.meta["teacher"] if store else None,
             "run": str(out),
+            **start.provenance,
         },
-        licenses=_licenses(model, store),
+        licenses=[*start.licenses, *_licenses(model, store)],
         metrics={f"val {k}": round(v, 4) for k, v in val_scores.items()} | test,
     )
     result = {

@@ -9,6 +9,7 @@
     python train_teacher.py teacher=fast_vqa training=none data=none
                                                             the same without any labels
     python train_teacher.py dry_run=true                    check everything, print the plan
+    python train_teacher.py init=BUNDLE data=kvq ...        go on from a teacher of other data
     python train_teacher.py resume=true                     go on after a kill
 
 The table has the columns video, mos, and where you have them mos_std, split (train, val, test,
@@ -38,6 +39,7 @@ from distill.model import QualityModel
 from distill.runs import Run
 from distill.stages.fit import Fitted, Trained, assess, fit, tell_random_weights
 from distill.stages.folds import fit_committee
+from distill.stages.further import build, further_examples
 from distill.stages.inputs import (
     digest,
     load_manifest,
@@ -72,10 +74,12 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     target, kwargs = network(config.teacher, "teacher")
     WeightedLoss(config.loss)
     manifest, examples, val = _videos(config)
-    if examples:
+    if manifest is not None:
         kwargs |= score_scale(examples)
+        held_out = [*val, *manifest.split("test")]
+        examples += further_examples(config, examples, held_out, manifest)
     reader = make_reader(**vars(config.reader))
-    model: QualityModel = target(**kwargs)
+    model, start = build(target, kwargs, config.init)
     _check_trainable(model, config)
     tell_random_weights(model.random_backbones())
     architecture = {"_target_": config.teacher["_target_"], **without_weights(kwargs)}
@@ -90,20 +94,25 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         log.info("dry run: nothing was trained")
         return {}
     this = Run(out, config, resumed)
-    this.inputs({"videos": digest(examples, val), "weights": model.licenses()})
+    this.inputs(
+        {
+            "videos": digest(examples, val),
+            "weights": model.licenses(),
+            "init": start.fingerprint,
+        }
+    )
     tracker = Tracker(config.tracking, out, "train_teacher", config, resumed)
     fitted: Fitted | None
     if manifest is None:
         fitted = Fitted(model)
     elif config.training.epochs == 0:
-        rows = [example.row for example in examples]
+        rows = [example.row for example in examples if example.dataset == 0]
         fitted = assess(
             model, val, reader, config, this, tracker, manifest, Trained(), calibration_rows=rows
         )
     elif config.folds > 1:
         fitted = fit_committee(
-            target,
-            kwargs,
+            lambda: build(target, kwargs, config.init)[0],
             Committee(**_arguments(architecture)),
             examples,
             val,
@@ -127,10 +136,12 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         cost=asdict(cost),
         provenance={
             "data": str(manifest.path) if manifest else None,
+            "also": config.data.also,
             "labelled": len(examples),
             "run": str(out),
+            **start.provenance,
         },
-        licenses=model.licenses(),
+        licenses=[*start.licenses, *model.licenses()],
         metrics={f"val {k}": round(v, 4) for k, v in measured.items()},
     )
     result = {
@@ -177,11 +188,11 @@ def _check_trainable(model: QualityModel, config: TrainTeacherConfig) -> None:
     if config.training.epochs == 0:
         if config.folds > 1:
             raise ConfigError(f"folds={config.folds}: a committee has to be trained, not {_NONE}")
-        if parts := model.random_parts():
+        if config.init is None and (parts := model.random_parts()):
             raise ConfigError(
                 f"{_NONE} trains nothing, but these would stay random: {', '.join(parts)}; take a"
                 " teacher of published scores (teacher=fast_vqa, teacher=liqe; members with"
-                " head=own under fusion=mean)"
+                " head=own under fusion=mean), or init=BUNDLE"
             )
     elif not any(parameter.requires_grad for parameter in model.parameters()):
         raise ConfigError(

@@ -9,6 +9,7 @@ import torch.multiprocessing as mp
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from distill.data_sets import SetScales
 from distill.gather import gather_with_grad
 from distill.losses import TERMS, WeightedLoss
 from distill.metrics import CorrelationMetric
@@ -34,6 +35,40 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 1), nn.Flatten(0))
 
 
+class Studies(nn.Module):
+    """The network, and a scale and a shift for the second of two data sets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network, self.scales = network(), SetScales(2, 3.0, 1.0)
+
+    def forward(self, inputs: Tensor, dataset: Tensor) -> Tensor:
+        return self.scales(self.network(inputs), dataset)
+
+
+def studies(split: str) -> dict[str, Tensor]:
+    """Data set and error of each row: in "equal", one set on each rank."""
+    dataset = torch.arange(12) // 6
+    error = torch.where(torch.arange(12) % 3 == 0, torch.nan, 0.1 + torch.arange(12) / 12)
+    return {"error": error, "dataset": dataset if split == "equal" else 1 - dataset}
+
+
+def step_of_studies(model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """As ``step``, with every term, of two data sets."""
+    model.zero_grad()
+    pred = model(batch["inputs"], batch["dataset"])
+    loss = WeightedLoss(dict.fromkeys(TERMS, 1.5))
+    total, parts = loss(pred, batch["mos"], batch["weight"], batch["error"], batch["dataset"])
+    total.backward()
+    gradient = torch.cat([p.grad.flatten() for p in model.parameters()])
+    return {"total": total.detach(), "gradient": gradient, **parts}
+
+
+def batch_of_studies(split: str) -> dict[str, Tensor]:
+    named = zip(("inputs", "mos", "weight"), joint_batch(split), strict=True)
+    return {**dict(named), **studies(split)}
+
+
 def step(model: nn.Module, names: list[str], batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
     """The loss, its parts and the gradient of every parameter."""
     inputs, mos, weight = batch
@@ -56,6 +91,12 @@ def run_rank(rank: int, folder: str) -> None:
         batch = tuple(x[own] for x in joint_batch(split))
         for option, names in OPTIONS.items():
             found[f"{split} {option}"] = step(model, names, batch)
+
+    of_studies = DistributedDataParallel(Studies())
+    for split, sizes in SPLITS.items():
+        own = slice(sum(sizes[:rank]), sum(sizes[: rank + 1]))
+        part = {name: column[own] for name, column in batch_of_studies(split).items()}
+        found[f"{split} studies"] = step_of_studies(of_studies, part)
 
     rows = torch.arange(2 * rank, 3 * rank + 2)[:, None].float().expand(-1, 3).requires_grad_()
     gathered = gather_with_grad(rows)
@@ -89,6 +130,17 @@ def test_ranks_equal_the_joint_batch(found, split: str, option: str) -> None:
     assert expected["gradient"].abs().max() > 1e-3
     for rank in range(RANKS):
         measured = found[rank][f"{split} {option}"]
+        assert measured.keys() == expected.keys()
+        for name, value in expected.items():
+            torch.testing.assert_close(measured[name], value, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_data_sets_missing_on_a_rank_neither_hang_nor_change_the_gradient(found, split) -> None:
+    expected = step_of_studies(Studies(), batch_of_studies(split))
+    assert expected["gradient"][-2:].abs().min() > 1e-3  # of the second set's scale and shift
+    for rank in range(RANKS):
+        measured = found[rank][f"{split} studies"]
         assert measured.keys() == expected.keys()
         for name, value in expected.items():
             torch.testing.assert_close(measured[name], value, rtol=1e-4, atol=1e-6)
