@@ -42,7 +42,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from distill.data.dataset import read_views
+from distill.data.looks import read_views
 from distill.data.reader import VideoReader
 from distill.data.readers import make_reader
 from distill.data.sampling import motion_chunks

@@ -51,6 +51,11 @@ class Bundle:
         """A hash of weights, architecture, views and calibration: what decides a score."""
         return str(self.spec["fingerprint"])
 
+    @property
+    def test_views(self) -> int:
+        """Looks at each video, whose scores are averaged; bundles from before there were any: 1."""
+        return int(self.spec.get("test_views", 1))
+
     def calibrated(self, raw: float) -> float:
         """A raw score on the MOS scale."""
         if self.calibration is None or not math.isfinite(raw):
@@ -69,6 +74,7 @@ def save_bundle(
     provenance: dict[str, Any],
     licenses: list[str],
     metrics: dict[str, Any],
+    test_views: int = 1,
 ) -> dict[str, Any]:
     """Write a bundle; ``spec.json`` comes last, so a folder without it is no bundle.
 
@@ -82,6 +88,7 @@ def save_bundle(
         provenance: data, command, teacher, versions.
         licenses: of what the network learned from.
         metrics: what it measured, for the README.
+        test_views: looks at each video that the calibration was fitted with.
 
     Returns:
         The specification.
@@ -97,6 +104,7 @@ def save_bundle(
         "architecture": architecture,
         "views": views,
         "calibration": calibration.to_dict() if calibration else None,
+        "test_views": test_views,
         "sha256": _sha256(folder / WEIGHTS),
     }
     fingerprint = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
@@ -147,6 +155,9 @@ def load_bundle(folder: Path) -> Bundle:
         calibration = Logistic4.from_dict(spec["calibration"]) if spec["calibration"] else None
     except ValueError as error:
         raise BundleError(f"{folder / SPEC}: calibration: {error}") from error
+    looks = spec.get("test_views", 1)
+    if not isinstance(looks, int) or isinstance(looks, bool) or looks < 1:
+        raise BundleError(f"{folder / SPEC}: test_views {looks!r}: must be an integer >= 1")
     return Bundle(model.eval(), spec, folder, calibration)
 
 

@@ -56,6 +56,8 @@ class TrainTeacherConfig(StageConfig):
             data, as LSVQ before KVQ; None starts from what the network's own options say.
         loss: term name -> weight.
         training, tracking: see there.
+        test_views: looks at each video whenever the bundle scores it, from the calibration on: the
+            evaluation view, and others drawn as in training; their scores are averaged.
         resume: true goes on with the newest unfinished run, a path with that one.
         dry_run: check everything, print the plan, exit.
     """
@@ -66,12 +68,14 @@ class TrainTeacherConfig(StageConfig):
     loss: dict[str, float] = field(default_factory=dict)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    test_views: int = 1
     resume: Any = False
     dry_run: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least("folds", self.folds, 1)
+        at_least("test_views", self.test_views, 1)
 
 
 @dataclass
@@ -115,6 +119,8 @@ class TrainStudentConfig(StageConfig):
             data, as LSVQ before KVQ; None starts from what the network's own options say.
         loss: term name -> weight.
         training, tracking: see there.
+        test_views: looks at each video whenever the bundle scores it, from the calibration on: the
+            evaluation view, and others drawn as in training; their scores are averaged.
         resume: true goes on with the newest unfinished run, a path with that one.
         dry_run: check everything, print the plan, exit.
     """
@@ -126,12 +132,14 @@ class TrainStudentConfig(StageConfig):
     loss: dict[str, float] = field(default_factory=dict)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    test_views: int = 1
     resume: Any = False
     dry_run: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least("training.epochs", self.training.epochs, 1)
+        at_least("test_views", self.test_views, 1)
         if self.budget is None:
             return
         hint = "write the cap in GMACs a video, for example +budget=120"

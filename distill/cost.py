@@ -10,7 +10,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any
 
@@ -71,6 +71,20 @@ class Cost:
     def gflops(self) -> float:
         """Two operations per multiply-add."""
         return 2 * self.gmacs
+
+    def times(self, passes: int) -> "Cost":
+        """What so many inferences of a video take; the parameters are what they were."""
+
+        def each(parts: Mapping[str, float]) -> dict[str, float]:
+            return {name: passes * gmacs for name, gmacs in parts.items()}
+
+        return replace(
+            self,
+            gmacs=passes * self.gmacs,
+            by_module=each(self.by_module),
+            by_operator=each(self.by_operator),
+            by_part=each(self.by_part),
+        )
 
     def __str__(self) -> str:
         return (
@@ -155,6 +169,7 @@ def check_budget(
     budget_gmacs: float,
     prefix: str = "student.",
     cheaper: str = _CHEAPER,
+    passes: int = 1,
 ) -> Cost:
     """Measure a model before any training, and refuse one that costs more than the cap.
 
@@ -164,6 +179,10 @@ def check_budget(
         budget_gmacs: the cap in GMACs a video, > 0.
         prefix: what stands before an option's name on the command line.
         cheaper: what to advise where nothing of this model fits.
+        passes: inferences of each video (``test_views``), all of which the cap is on.
+
+    Returns:
+        The cost of all passes.
 
     Raises:
         ConfigError: the cap is no positive number.
@@ -177,16 +196,21 @@ def check_budget(
     if "weights" in settings:
         arguments["weights"] = "none"
 
-    cost = profile(build(**arguments))
+    once = profile(build(**arguments))
+    cost = once.times(passes)
     if cost.gmacs <= budget_gmacs:
         return cost
-    fitting = _fitting(build, arguments, settings, cost.gmacs, budget_gmacs)
+    fewer = int(budget_gmacs / once.gmacs + 1e-9)
+    smaller = _fitting(build, arguments, settings, once.gmacs, budget_gmacs / passes)
+    fitting = [(f"test_views={fewer}", fewer * once.gmacs)] if fewer else []
+    fitting += [(f"{prefix}{option}", passes * gmacs) for option, gmacs in smaller]
     advice = (
-        "These fit: " + "; or ".join(f"{prefix}{option} ({g:.2f} GMACs)" for option, g in fitting)
+        "These fit: " + "; or ".join(f"{option} ({g:.2f} GMACs)" for option, g in fitting)
         if fitting
         else f"Nothing smaller of it fits, not even one frame; the cheapest student: {cheaper}"
     )
     used = [f"{key}={settings[key]}" for key in ("num_frames", "size") if key in settings]
+    used += [f"test_views={passes}"] if passes > 1 else []
     name = f"{getattr(build, '__name__', 'the model')} {' '.join(used)}".strip()
     raise BudgetError(
         f"{name} costs {cost}; the budget is {budget_gmacs:g} GMACs. {advice}. ({CONVENTION})"

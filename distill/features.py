@@ -131,7 +131,7 @@ def fill(
 def _code(network: nn.Module) -> list[Path]:
     """The files that make frames, views and this network's features."""
     room = Path(str(data.__file__)).parent
-    files = [room / name for name in ("dataset.py", "identity.py", "sampling.py")]
+    files = [room / name for name in ("dataset.py", "identity.py", "looks.py", "sampling.py")]
     files += sorted([*room.glob("views/*.py"), *room.glob("readers/*.py")])
     classes = {cls for module in network.modules() for cls in type(module).__mro__}
     modules = {cls.__module__ for cls in classes} - {"builtins"}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from distill.data.dataset import Batch, Example
@@ -27,9 +28,9 @@ class Scored:
 
     Attributes:
         row: the video.
-        raw: the network's score; NaN where it failed.
+        raw: the network's score, the mean of several looks; NaN where it failed.
         members: member name -> its score.
-        frame_scores: over time, where the model has them.
+        frame_scores: over time, where the model has them; of the first look alone.
         info, content: metadata and content hash; None and empty where it failed.
         error: the reason; empty where it is sound.
         seconds: of decoding and scoring, the batch's share.
@@ -74,6 +75,7 @@ def score_rows(
     device: str = "auto",
     features: FeatureStore | None = None,
     waiting: Waiting | None = None,
+    test_views: int = 1,
 ) -> Iterator[Scored]:
     """Score videos in order, evaluation views, float32; a broken one is a result with a reason.
 
@@ -87,6 +89,7 @@ def score_rows(
         device: auto, cpu, cuda ...
         features: of the model's frozen members, for all of the rows; None decodes their views.
         waiting: measures the time spent waiting for videos.
+        test_views: looks at each video, whose scores are averaged; see ``VideoDataset``.
 
     Yields:
         One result per row, in the order of ``rows``.
@@ -97,6 +100,7 @@ def score_rows(
     loader = eval_loader(
         examples, model.views, reader, batch_size=batch_size, num_workers=num_workers,
         prefetch=prefetch, frozen_views=model.frozen_views(), features=features, waiting=waiting,
+        test_views=test_views,
     )  # fmt: skip
     position, start, hdr = 0, time.perf_counter(), 0
     for batch in loader:
@@ -122,10 +126,14 @@ def _score_batch(
 ) -> Iterator[tuple[int, Scored]]:
     if len(batch) == 0:
         return
-    prediction = model(batch.views)
-    scores = prediction.score.double().cpu().tolist()
-    members = {name: s.double().cpu().tolist() for name, s in prediction.member_scores.items()}
-    frames = None if prediction.frame_scores is None else prediction.frame_scores.cpu().tolist()
+    passes = [model(views) for views in (batch.views, *batch.others)]
+    scores = _mean([each.score for each in passes])
+    members = {
+        n: _mean([each.member_scores[n] for each in passes]) for n in passes[0].member_scores
+    }
+    # Other passes look at other frames, so that only the first one's have a place in time.
+    timeline = passes[0].frame_scores
+    frames = None if timeline is None else timeline.cpu().tolist()
     for at, index in enumerate(batch.index.tolist()):
         if not math.isfinite(scores[at]):
             yield index, Scored(rows[index], error=f"the score is {scores[at]}, no number")
@@ -141,6 +149,11 @@ def _score_batch(
                 batch.contents[at],
             ),
         )
+
+
+def _mean(scores: Sequence[Tensor]) -> list[float]:
+    """Of several passes, per video."""
+    return torch.stack([each.double() for each in scores]).mean(0).cpu().tolist()
 
 
 def score_all(

@@ -2,9 +2,7 @@
 
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from types import MappingProxyType
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -13,12 +11,12 @@ from torch.utils.data import Dataset
 
 from distill.data.features import FeatureStore
 from distill.data.identity import content_hash, seed_of
+from distill.data.looks import Look, read_looks
 from distill.data.manifest import Row
 from distill.data.reader import VideoInfo, VideoReader
-from distill.data.views import View
+from distill.data.views import View, at_full_count
 from distill.errors import VideoError
 
-_LONGEST = 32  # times its short side
 _NO_FEATURES = (
     "it has no cached features: it changed, or could not be read when they were made; start again"
 )
@@ -56,6 +54,7 @@ class Sample:
         info: metadata; None where there is none.
         content: content hash, where it was needed.
         error: the reason; empty where the video is sound.
+        others: further draws of the views, for the passes after the first.
     """
 
     index: int
@@ -64,6 +63,7 @@ class Sample:
     info: VideoInfo | None = None
     content: str = ""
     error: str = ""
+    others: list[dict[str, Tensor]] = field(default_factory=list)
 
 
 @dataclass
@@ -78,6 +78,7 @@ class Batch:
         dataset: (B,) int64.
         infos, contents: per video, metadata and content hash.
         failed: (position, reason) of the videos that could not be decoded.
+        others: as ``views``, for the passes after the first.
     """
 
     views: dict[str, Tensor]
@@ -90,6 +91,7 @@ class Batch:
     infos: list[VideoInfo]
     contents: list[str]
     failed: list[tuple[int, str]]
+    others: list[dict[str, Tensor]] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -106,6 +108,7 @@ class Batch:
         return replace(
             self,
             views={name: change(tensor) for name, tensor in self.views.items()},
+            others=[{name: change(view) for name, view in each.items()} for each in self.others],
             index=change(self.index),
             target=change(self.target),
             weight=change(self.weight),
@@ -113,46 +116,6 @@ class Batch:
             pseudo=change(self.pseudo),
             dataset=change(self.dataset),
         )
-
-
-def read_views(
-    path: Path,
-    reader: VideoReader,
-    views: Mapping[str, View],
-    seed: int,
-    train: bool,
-    frozen: Mapping[str, int] = MappingProxyType({}),
-) -> tuple[dict[str, Tensor], VideoInfo]:
-    """Decode one video once and fill every view from it.
-
-    Args:
-        path: the file.
-        reader: decodes it.
-        views: name -> view; the union of their indices is read in one pass. None: metadata only.
-        seed: of the views' randomness; see ``View.begin``.
-        train: random frames and crops.
-        frozen: views that are evaluation views in training too, with the seed of the content.
-
-    Raises:
-        VideoError: it cannot be decoded, or is a strip: views enlarge the short side first; or a
-            view that looks it up by its name does not find it.
-    """
-    info = replace(reader.probe(path), path=str(path))
-    if max(info.width, info.height) > _LONGEST * min(info.width, info.height):
-        shape = f"pictures of {info.width}x{info.height}"
-        raise VideoError(path, reader.name, f"{shape}: more than {_LONGEST} times as long as wide")
-    collectors = {
-        name: view.begin(info, frozen.get(name, seed), train and name not in frozen)
-        for name, view in views.items()
-    }
-    wanted = {name: set(c.indices.tolist()) for name, c in collectors.items()}
-    union = sorted(set().union(*wanted.values()))
-    read = getattr(reader, "lend", reader.read)  # views keep nothing of a frame
-    for index, frame in read(path, union) if union else ():
-        for name, collector in collectors.items():
-            if index in wanted[name]:
-                collector.add(index, frame)
-    return {name: collector.result() for name, collector in collectors.items()}, info
 
 
 class VideoDataset(Dataset[Sample]):
@@ -167,6 +130,8 @@ class VideoDataset(Dataset[Sample]):
         seed: of the run.
         frozen_views: names of the views that are evaluation views in training too.
         features: cached features that stand for the frozen views; None reads the views.
+        test_views: looks at a video in evaluation, all in one decode. The first is the evaluation
+            view; the others draw as training does, but all frames, seeded by content and number.
     """
 
     def __init__(
@@ -179,11 +144,14 @@ class VideoDataset(Dataset[Sample]):
         seed: int = 0,
         frozen_views: Collection[str] = (),
         features: FeatureStore | None = None,
+        test_views: int = 1,
     ) -> None:
         self.examples = list(examples)
         self.frozen_views = tuple(frozen_views)
         self.features = features
         self.views = dict(views)
+        self.drawn = {name: at_full_count(view) for name, view in views.items()}
+        self.test_views = 1 if train else test_views
         self.reader = reader
         self.train = train
         self.seed = seed
@@ -202,23 +170,25 @@ class VideoDataset(Dataset[Sample]):
             frozen = dict.fromkeys(self.frozen_views, seed_of(content))
             cached = self.features.load(content) if self.features else None
             wanted = {n: v for n, v in self.views.items() if not cached or n not in frozen}
-            views, info = read_views(path, self.reader, wanted, seed, self.train, frozen)
+            looks = [Look(wanted, seed, self.train, frozen)]
+            for number in range(1, self.test_views):
+                looks.append(Look(self.drawn, seed_of(content, "test view", number), True))
+            (views, *others), info = read_looks(path, self.reader, looks)
         except VideoError as error:
             return Sample(index, example, {}, error=f"{error.reader}: {error.reason}")
         except OSError as error:
             return Sample(index, example, {}, error=str(error.strerror or error))
         if self.features and not cached:
             return Sample(index, example, {}, error=_NO_FEATURES)
-        return Sample(index, example, views | (cached or {}), info, content)
+        return Sample(index, example, views | (cached or {}), info, content, others=others)
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
     """Stack the sound samples; list the others."""
     sound = [sample for sample in samples if not sample.error]
-    names = sound[0].views if sound else {}
     examples = [sample.example for sample in sound]
     return Batch(
-        views={name: torch.stack([sample.views[name] for sample in sound]) for name in names},
+        views=_stacked([sample.views for sample in sound]),
         index=torch.tensor([sample.index for sample in sound], dtype=torch.int64),
         target=torch.tensor([example.target for example in examples], dtype=torch.float32),
         weight=torch.tensor([example.weight for example in examples], dtype=torch.float32),
@@ -228,7 +198,13 @@ def collate(samples: Sequence[Sample]) -> Batch:
         infos=[sample.info for sample in sound if sample.info is not None],
         contents=[sample.content for sample in sound],
         failed=[(sample.index, sample.error) for sample in samples if sample.error],
+        others=[_stacked(each) for each in zip(*(s.others for s in sound), strict=True)],
     )
+
+
+def _stacked(views: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    names = views[0] if views else {}
+    return {name: torch.stack([each[name] for each in views]) for name in names}
 
 
 class EpochBatches:

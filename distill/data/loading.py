@@ -45,6 +45,7 @@ def eval_loader(
     frozen_views: Sequence[str] = (),
     features: FeatureStore | None = None,
     waiting: "Waiting | None" = None,
+    test_views: int = 1,
 ) -> "WatchedLoader":
     """Videos in order with evaluation views; yields ``Batch``. No video is read twice or padded.
 
@@ -57,10 +58,12 @@ def eval_loader(
         prefetch: batches that each of them decodes ahead.
         frozen_views, features: see ``VideoDataset``.
         waiting: measures the time spent waiting for the batches.
+        test_views: looks at each video, see ``VideoDataset``.
     """
     dataset = VideoDataset(
-        examples, views, reader, train=False, frozen_views=frozen_views, features=features
-    )
+        examples, views, reader, train=False, frozen_views=frozen_views, features=features,
+        test_views=test_views,
+    )  # fmt: skip
     options = loader_options(num_workers, prefetch)
     return WatchedLoader(dataset, waiting, batch_size=batch_size, **options)
 

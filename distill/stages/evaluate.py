@@ -69,7 +69,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
             bundle.folder: score_all(
                 bundle.model, videos, reader, what=f"scoring ({bundle.role})",
                 batch_size=config.batch_size, device=config.device,
-                num_workers=decoding_workers(data.num_workers),
+                num_workers=decoding_workers(data.num_workers), test_views=bundle.test_views,
             )
             for bundle in bundles
         }  # fmt: skip

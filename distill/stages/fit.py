@@ -283,11 +283,12 @@ def _report(
 
 
 def scoring_options(config: TrainTeacherConfig | TrainStudentConfig) -> dict[str, Any]:
-    """How a training command scores videos: in its own batches, on its own kind of device."""
+    """How a training command scores videos: in its own batches and views, on its own device."""
     return {
         "batch_size": config.training.batch_size,
         "num_workers": decoding_workers(config.data.num_workers),
         "prefetch": config.data.prefetch,
+        "test_views": config.test_views,
         "device": "cpu" if config.training.accelerator == "cpu" else "auto",
     }
 
@@ -300,4 +301,13 @@ def tell_random_weights(names: Sequence[str]) -> None:
             "%s\n! RANDOM WEIGHTS: %s start(s) untrained; on a few thousand videos that costs much"
             "\n! accuracy. Pretrained weights: ...weights=auto, or a path to a file.\n%s",
             bar, ", ".join(names), bar,
+        )  # fmt: skip
+
+
+def tell_test_views(test_views: int) -> None:
+    """What a score costs where a video is looked at more than once."""
+    if test_views > 1:
+        log.info(
+            "test views: every score is the mean of %d looks at a video; the GMACs above are those"
+            " of all", test_views,
         )  # fmt: skip

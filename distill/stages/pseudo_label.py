@@ -83,6 +83,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
                 prefetch=config.data.prefetch,
                 device=config.device,
                 waiting=waiting,
+                test_views=bundle.test_views,
             )
             pending: list[Label] = []
             bar = tqdm(results, "labelling", len(todo), unit="video", dynamic_ncols=True)

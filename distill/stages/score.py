@@ -61,6 +61,7 @@ def run(words: Sequence[str]) -> int:
         batch_size=options.batch_size,
         num_workers=min(len(rows), decoding_workers(options.workers)),
         device=options.device,
+        test_views=bundle.test_views,
     )
     records: list[dict[str, Any]] = []
     stopped: Interrupted | None = None

@@ -37,7 +37,13 @@ from distill.losses import WeightedLoss
 from distill.metrics import bootstrap_groups, evaluate
 from distill.model import QualityModel
 from distill.runs import Run, read_inputs
-from distill.stages.fit import Fitted, fit, scoring_options, tell_random_weights
+from distill.stages.fit import (
+    Fitted,
+    fit,
+    scoring_options,
+    tell_random_weights,
+    tell_test_views,
+)
 from distill.stages.further import build, further_examples
 from distill.stages.inputs import (
     digest,
@@ -76,9 +82,9 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     WeightedLoss(config.loss)
     bare = without_weights(kwargs)
     if config.budget is None:
-        cost = profile(target(**bare))
+        cost = profile(target(**bare)).times(config.test_views)
     else:
-        cost = check_budget(target, bare, config.budget)
+        cost = check_budget(target, bare, config.budget, passes=config.test_views)
     log.info("student: %s\n%s", config.student["_target_"], cost)
     if config.budget is not None:
         log.info("budget: %.2f of %g GMACs a video", cost.gmacs, config.budget)
@@ -98,6 +104,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         examples += pseudo_examples(store, train, held_out, training.pseudo_weight)
     model, start = build(target, kwargs, config.init)
     tell_random_weights(model.random_backbones())
+    tell_test_views(config.test_views)
     log.info(
         "plan: %d labelled and %d pseudo-labelled videos, %d for validation, %d epochs of"
         " batches of %d", labelled, len(examples) - labelled, len(val), training.epochs,
@@ -148,6 +155,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         },
         licenses=[*start.licenses, *_licenses(model, store)],
         metrics={f"val {k}": round(v, 4) for k, v in val_scores.items()} | test,
+        test_views=config.test_views,
     )
     result = {
         "bundle": str(out / "bundle"),

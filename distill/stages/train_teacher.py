@@ -37,7 +37,14 @@ from distill.label_noise import weigh_by_noise
 from distill.losses import WeightedLoss
 from distill.model import QualityModel
 from distill.runs import Run
-from distill.stages.fit import Fitted, Trained, assess, fit, tell_random_weights
+from distill.stages.fit import (
+    Fitted,
+    Trained,
+    assess,
+    fit,
+    tell_random_weights,
+    tell_test_views,
+)
 from distill.stages.folds import fit_committee
 from distill.stages.further import build, further_examples
 from distill.stages.inputs import (
@@ -143,6 +150,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         },
         licenses=[*start.licenses, *model.licenses()],
         metrics={f"val {k}": round(v, 4) for k, v in measured.items()},
+        test_views=config.test_views,
     )
     result = {
         "bundle": str(out / "bundle"),
@@ -211,10 +219,11 @@ def _plan(
         committee = Committee(**_arguments(architecture))
         committee.fill([model.state_dict()] * config.folds)
         model = committee
-    cost = profile(model)
+    cost = profile(model).times(config.test_views)
     log.info("teacher: %s\n%s", config.teacher["_target_"], cost)
     for part, gmacs in cost.by_part.items():
         log.info("  %-24s %9.2f GMACs", part, gmacs)
+    tell_test_views(config.test_views)
     epochs, batch = config.training.epochs, config.training.batch_size
     what = f"{epochs} epochs of batches of {batch}" if epochs else "calibrated, not trained"
     if config.folds > 1:

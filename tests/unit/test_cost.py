@@ -201,6 +201,22 @@ def test_a_model_over_the_cap_is_refused_with_settings_that_fit() -> None:
     assert refusal.value.exit_code == 3
 
 
+def test_every_pass_counts_and_fewer_passes_are_advised() -> None:
+    once = _macs(10, 448) / 1e9
+    cost = check_budget(Sized, {"num_frames": 10, "size": 448}, 3 * once, passes=3)
+    assert cost.gmacs == pytest.approx(3 * once)
+    assert sum(cost.by_module.values()) == pytest.approx(3 * once)
+    assert cost.params_m == profile(Sized(10, 448, "none")).params_m
+    with pytest.raises(BudgetError) as refusal:
+        check_budget(Sized, {"num_frames": 10, "size": 448}, 2.5 * once, passes=3)
+    text = str(refusal.value)
+    assert "Sized num_frames=10 size=448 test_views=3 costs 0.00 GMACs" in text
+    # Of three passes 8 frames fit: 3 * 8 is below 2.5 * 10, 3 * 9 is not.
+    assert "These fit: test_views=2 (" in text and "or student.num_frames=8 (" in text
+    with pytest.raises(BudgetError, match=r"These fit: student\.num_frames=5 "):
+        check_budget(Sized, {"num_frames": 10, "size": 448}, 0.52 * once)
+
+
 def test_a_cap_below_one_frame_names_a_cheaper_student() -> None:
     with pytest.raises(
         BudgetError, match=r"not even one frame; the cheapest student: student=compact"

@@ -25,8 +25,9 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             yield Scored(row, 3.0, info=VideoInfo(50, 25.0, 32, 16))
 
     bundle = SimpleNamespace(
-        model=None, fingerprint="f", spec={"provenance": {}}, calibrated=lambda raw: raw + 1
-    )
+        model=None, fingerprint="f", spec={"provenance": {}}, calibrated=lambda raw: raw + 1,
+        test_views=1,
+    )  # fmt: skip
     monkeypatch.setattr("distill.inference.score_rows", score_rows)
     monkeypatch.setattr(score, "_bundle", lambda given, outputs: bundle)
     monkeypatch.chdir(tmp_path)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
-from distill.data.views.base import Collector, FrameCollector, View
+from distill.data.views.base import Collector, FrameCollector, View, at_full_count
 from distill.data.views.fragments import Fragments
 from distill.data.views.key_frames import KeyFrames
 from distill.data.views.motion_chunks import MotionChunks
@@ -30,6 +30,7 @@ __all__ = [
     "TableScores",
     "TexturePatches",
     "View",
+    "at_full_count",
     "make_view",
 ]
 

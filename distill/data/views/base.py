@@ -1,7 +1,7 @@
 """What every view is made of: the two protocols, and the collector that files frames into slots."""
 
 from collections.abc import Collection
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -120,6 +120,12 @@ def check_positive(view: Any, *names: str) -> None:
             continue
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ValueError(f"{type(view).__name__}.{name} must be an integer >= 1, got {value!r}")
+
+
+def at_full_count(view: View) -> View:
+    """The same view, but as many frames, clips and patches in training as in evaluation."""
+    names = [f.name for f in fields(view) if f.name.startswith("train_")]  # type: ignore[arg-type]
+    return replace(view, **dict.fromkeys(names))  # type: ignore[type-var]
 
 
 def still_slots(view: Any, info: VideoInfo, rng: np.random.Generator | None) -> np.ndarray:

@@ -12,8 +12,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill.data.dataset import EpochBatches, Example, VideoDataset, collate, read_views
+from distill.data.dataset import EpochBatches, Example, VideoDataset, collate
 from distill.data.loading import eval_loader
+from distill.data.looks import read_views
 from distill.data.manifest import Row
 from distill.data.reader import VideoInfo
 from distill.data.readers import make_reader
