@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -12,13 +13,14 @@ log = logging.getLogger(__name__)
 _FLOOR = 0.1  # least share of the labels' variance that is taken for true differences
 
 
-def weigh_by_noise(examples: Sequence[Example], factor: float) -> list[Example]:
+def weigh_by_noise(examples: Sequence[Example], factor: float, table: Path) -> list[Example]:
     """Labels of one study with their errors, each weighing as much as it can be relied on.
 
     Args:
         examples: with a MOS each.
         factor: error of a MOS in standard deviations of its opinions, so one over the root of the
             number of raters; 0 changes nothing.
+        table: of the study, for messages.
 
     Returns:
         The same examples; ``error`` is factor * mos_std, ``weight`` is multiplied by
@@ -31,11 +33,11 @@ def weigh_by_noise(examples: Sequence[Example], factor: float) -> list[Example]:
     share = reliability(mos, error)
     known = int(np.isfinite(error).sum())
     if known == 0:
-        log.warning("training.label_noise=%g changes nothing: no label has a mos_std", factor)
+        log.warning("%s: no mos_std, so training.label_noise=%g changes nothing", table, factor)
         return list(examples)
     log.info(
-        "label noise: %d of %d labels have a mos_std; reliability %.3f in the mean, %.3f at least",
-        known, len(share), share.mean(), share.min(),
+        "%s: %d of %d labels have a mos_std; reliability %.3f in the mean, %.3f at least",
+        table, known, len(share), share.mean(), share.min(),
     )  # fmt: skip
     return [
         replace(example, weight=example.weight * float(w), error=float(e))

@@ -111,7 +111,7 @@ class TrainingConfig:
             trained (fixed_batchnorm=false) move twice a step.
         member_loss: weight of the loss of each teacher member's own head.
         pseudo_weight: weight of a pseudo-label against a MOS in the student's loss.
-        label_noise: times mos_std is the error of a MOS, so 1 / sqrt(raters): 0.236 for KVQ's 18.
+        label_noise: times mos_std is the error of a MOS, so 1 / sqrt(raters): 0.236 for 18.
             Noisy labels then weigh less, and the fidelity loss knows each one's error; 0 is off.
         batches_per_epoch: fewer than a whole pass, for trials.
         val_every: epochs from one validation to the next, lowered to a divisor of ``epochs`` so

@@ -51,7 +51,7 @@ def further_examples(
                 f"data.also: {table.path}: {len(rows)} labelled train videos, all of one mos or"
                 " none; give a table of which something can be learned"
             )
-        examples = weigh_by_noise(examples, config.training.label_noise)
+        examples = weigh_by_noise(examples, config.training.label_noise, table.path)
         own, here = score_scale(examples), score_scale(main)
         sets.append(
             on_scale(examples, (own["score_mean"], own["score_std"]),

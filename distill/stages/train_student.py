@@ -92,7 +92,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     train, val = training_rows(manifest, config.data.val_share)
     reader = make_reader(**vars(config.reader))
     examples = [Example(row, target=row.mos) for row in train]
-    examples = weigh_by_noise(examples, training.label_noise)
+    examples = weigh_by_noise(examples, training.label_noise, manifest.path)
     kwargs |= score_scale(examples)
     held_out = [*val, *manifest.split("test")]
     examples += further_examples(config, examples, held_out, manifest)

@@ -188,7 +188,7 @@ def _videos(config: TrainTeacherConfig) -> tuple[Manifest | None, list[Example],
     manifest = load_manifest(config.data)
     train, val = training_rows(manifest, config.data.val_share)
     examples = [Example(row, target=row.mos) for row in train]
-    return manifest, weigh_by_noise(examples, config.training.label_noise), val
+    return manifest, weigh_by_noise(examples, config.training.label_noise, manifest.path), val
 
 
 def _check_trainable(model: QualityModel, config: TrainTeacherConfig) -> None:

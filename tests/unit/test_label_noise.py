@@ -13,6 +13,8 @@ from distill.data.manifest import Row
 from distill.label_noise import reliability, weigh_by_noise
 from distill.losses import WeightedLoss, fidelity_loss, mse_loss
 
+TABLE = Path("kvq.csv")
+
 
 def _examples(mos: list[float], spread: list[float]) -> list[Example]:
     rows = [Row("a", Path("a"), m, s) for m, s in zip(mos, spread, strict=True)]
@@ -42,13 +44,13 @@ def test_equal_labels_and_labels_without_any_error_keep_their_weight() -> None:
 
 def test_examples_get_error_and_weight(caplog: pytest.LogCaptureFixture) -> None:
     examples = _examples([1.0, 3.0, 5.0], [0.0, 4.0, 4.0])
-    assert weigh_by_noise(examples, 0.0) == examples
-    found = weigh_by_noise(examples, 0.25)
+    assert weigh_by_noise(examples, 0.0, TABLE) == examples
+    found = weigh_by_noise(examples, 0.25, TABLE)
     assert [e.error for e in found] == [0, 1, 1]
     assert [e.weight for e in found] == pytest.approx([0.5, 1 / 3, 1 / 3])
     silent = _examples([1.0, 3.0], [math.nan, math.nan])
-    assert [e.weight for e in weigh_by_noise(silent, 0.25)] == [0.5, 0.5]
-    assert "training.label_noise=0.25 changes nothing" in caplog.text
+    assert [e.weight for e in weigh_by_noise(silent, 0.25, TABLE)] == [0.5, 0.5]
+    assert "kvq.csv: no mos_std, so training.label_noise=0.25 changes nothing" in caplog.text
 
 
 def test_fidelity_of_known_errors_against_scipy() -> None:
@@ -93,7 +95,7 @@ def _study(seed: int) -> tuple[torch.Tensor, torch.Tensor, list[Example]]:
     spread = np.where(rng.random(200) < 0.5, 0.5, 10.0)
     mos = inputs @ truth + 0.25 * spread * rng.standard_normal(200)  # 16 raters
     examples = _examples(mos.tolist(), spread.tolist())
-    return torch.tensor(inputs), torch.tensor(truth), weigh_by_noise(examples, 0.25)
+    return torch.tensor(inputs), torch.tensor(truth), weigh_by_noise(examples, 0.25, TABLE)
 
 
 def _fit(loss: str, inputs: torch.Tensor, labels: tuple[torch.Tensor, ...]) -> torch.Tensor:
