@@ -69,7 +69,7 @@ def _patches(videos: int = 2, frames: int = 3, patches: int = 2) -> Tensor:
 
 
 def _close(found: Tensor, expected: Tensor, tolerance: float = 1e-4) -> None:
-    """To a part of the spread: frames of noise differ by about as much."""
+    """To a part of the spread, by which frames differ, too."""
     atol = tolerance * float(expected.std())
     torch.testing.assert_close(found, expected, rtol=0, atol=atol)
 
@@ -119,9 +119,6 @@ def test_what_is_kept_is_the_image_tower_and_the_prompts_in_float32(member: Liqe
     assert {value.dtype for value in kept.values()} == {torch.float32}
     assert member.prompt_vectors.shape == (495, 512)
     torch.testing.assert_close(member.prompt_vectors.norm(dim=-1), torch.ones(495))
-    assert sum(p.numel() for p in member.parameters()) == sum(
-        p.numel() for p in member.visual.parameters()
-    )
 
 
 def test_five_prompts_on_quality_alone(file: Path, tmp_path: Path) -> None:
