@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
 from pytorchvideo.models.hub import slowfast_r50
 from torch import Tensor
 
@@ -141,3 +143,11 @@ def test_defaults_are_the_published_protocol() -> None:
     assert not member.trainable
     # Without slow frames the length is free.
     assert SlowFast(["fast"], "none", MotionChunks(chunk_len=30)).view is not None
+
+
+def test_the_teacher_of_conf_is_built(pytestconfig: pytest.Config) -> None:
+    options = OmegaConf.load(pytestconfig.rootpath / "conf/teacher/slowfast.yaml")
+    teacher = instantiate(options, weights="none", _convert_="all")
+    assert list(teacher.frozen_members()) == ["motion"]
+    assert teacher.views == {"motion": MotionChunks()}
+    assert teacher.members["motion"].feature_dim == 2304

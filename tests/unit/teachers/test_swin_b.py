@@ -7,6 +7,8 @@ import pytest
 import timm
 import torch
 import torchvision
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
 from torch import Tensor
 
 from distill.data.views import KeyFrames
@@ -191,3 +193,12 @@ def test_bad_options_are_named(options: dict, words: str) -> None:
 def test_the_default_view_is_rq_vqa_s() -> None:
     member = make_member("frames", {"kind": "swin_b", "backbone": TIMM}, weights="none")
     assert member.view == KeyFrames(8, 384, short_side=384, sampling="second_start")
+
+
+def test_the_teacher_of_conf_is_built(pytestconfig: pytest.Config) -> None:
+    options = OmegaConf.load(pytestconfig.rootpath / "conf/teacher/swin_b.yaml")
+    teacher = instantiate(options, weights="none", _convert_="all")
+    member = teacher.members["frames"]
+    assert teacher.frozen_members() == {}
+    assert (member.feature_dim, member.net.layers[0].blocks[0].window_size) == (1024, (12, 12))
+    assert member.bot is not None
