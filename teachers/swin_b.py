@@ -67,7 +67,7 @@ class SwinB(Member):
             fills, and a checkpoint's BoT stack that nothing asks for.
 
     Source: RQ-VQA, models.py; MinimalisticVQA, VQAModels.py.
-    Differs: their regressors (``quality.*``) see motion as well, and are left out.
+    Differs: their regressors (``quality.*``), of which most see motion as well, are left out.
     """
 
     def __init__(
