@@ -86,14 +86,14 @@ class VisionLanguage(Member):
         config = read_config(model, revision, trust_remote_code)
         identity = "" if weights == "none" else identify(model, revision)
         folder = Path(model).expanduser().is_dir()
-        name = Path(model).name if folder else model
+        label = Path(model).name if folder else model
         source = "none" if not identity else "file" if folder else "hub"
         license_ = read_license(model, identity or revision)
         super().__init__(
             view or KeyFrames(num_frames=8, size=448, fit="pad"),
-            WeightsInfo(source, f"{name} {identity}".strip(), license_),
+            WeightsInfo(source, f"{label} {identity}".strip(), license_),
         )
-        self.model, self.name = model, name
+        self.model, self._label = model, label
         self.question, self.answer, self.levels = question, answer.rstrip(), list(levels)
         self.dtype, self.trust_remote_code = dtype, trust_remote_code
         self.feature_dim = config.get_text_config().hidden_size
@@ -111,12 +111,12 @@ class VisionLanguage(Member):
 
     @property
     def title(self) -> str:
-        return self.name
+        return self._label
 
     def extra_repr(self) -> str:
         """All that its features depend on, but for the view and the device."""
         return (
-            f"model={self.name!r}, identity={self.identity!r}, question={self.question!r},"
+            f"model={self._label!r}, identity={self.identity!r}, question={self.question!r},"
             f" answer={self.answer!r}, levels={self.levels}, dtype={self.dtype!r},"
             f" transformers={version('transformers')}"
         )
@@ -136,7 +136,7 @@ class VisionLanguage(Member):
         if torch.jit.is_tracing():
             # The cost is counted before anything is downloaded or read, and by tracing, which
             # transformers' models do not bear.
-            log.warning("%s: its GMACs are not in the count; told at its first frame", self.name)
+            log.warning("%s: its GMACs are not in the count; told at its first frame", self._label)
             out = torch.zeros(len(frames), dim, device=view.device)
         else:
             out = torch.cat(self._language_model(view.device)(frames), -1)
@@ -160,7 +160,7 @@ class VisionLanguage(Member):
                     f"model={self.model}: its files have the hash {found}, and this member was"
                     f" made with {self.identity}; put those files there, or train anew"
                 )
-        log.info("loading %s %s", self.name, self.identity)
+        log.info("loading %s %s", self._label, self.identity)
         self._loaded.model = LanguageModel(
             self.model, revision, question=self.question, answer=self.answer, levels=self.levels,
             dtype=self.dtype, trust_remote_code=self.trust_remote_code, device=device,

@@ -1,5 +1,6 @@
 """A frozen teacher through the training command: from the cache, and without it."""
 
+import functools
 import logging
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,7 @@ def test_frozen_weights_of_the_checkpoint_make_the_features(
     (tmp_path / "run" / "result.json").unlink()
     built = TimmFrames.__init__
 
+    @functools.wraps(built)  # its options are read from the signature
     def other(self: TimmFrames, *args: Any, **kwargs: Any) -> None:
         built(self, *args, **kwargs)
         with torch.no_grad():
