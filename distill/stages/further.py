@@ -97,10 +97,10 @@ def _tell_shares(
     config: TrainTeacherConfig | TrainStudentConfig, sets: list[list[Example]], manifest: Manifest
 ) -> None:
     """How many videos of each set a batch has: terms compare within a set only."""
+    if len(sets) == 1:
+        return
     total, batch = sum(map(len, sets)), config.training.batch_size
     for name, examples in zip([manifest.path, *config.data.also], sets, strict=True):
-        if len(sets) == 1:
-            return
         each = batch * len(examples) / total
         log.info("%s: %d labelled videos, %.1f of a batch of %d", name, len(examples), each, batch)
         if each < _FEW:
