@@ -156,9 +156,9 @@ class VideoSwin(nn.Module):
         fits = all(n <= b for n, b in zip(clip, self.base, strict=True)) and min(t, h, w) > 0
         if not (whole and fits):
             raise ValueError(
-                f"clips of {clip[0]} frames of {clip[2]}x{clip[1]} pixels; give an even number of"
-                f" frames, sides that are multiples of {_STRIDE}, at most {self.base[0]} and"
-                f" {self.base[2]}x{self.base[1]}, at least a token for each window of {self.window}"
+                f"clips of {clip[0]} frames of {clip[2]}x{clip[1]} pixels: frames must be even,"
+                f" sides multiples of {_STRIDE}, both at most {self.base[0]} frames of"
+                f" {self.base[2]}x{self.base[1]}, and windows, {self.window} for these, not empty"
             )
         return t, h, w
 

@@ -158,13 +158,13 @@ class WindowAttention(nn.Module):
         index = self.relative_position_index.view(*self.window, *self.window)
         index = index[:t, :h, :w, :t, :h, :w].flatten()
         shape = (self.heads, t, h * w, t, h * w)
-        hidden = 0.0 if apart_in_time is None else apart_in_time
+        mask = 0.0 if apart_in_time is None else apart_in_time
         relative = self.relative_position_bias_table.t()[:, index].view(shape)
         if self.fragment_position_bias_table is None:
-            bias = (relative - hidden).repeat(len(layout.gate), 1, 1, 1, 1, 1)
+            bias = (relative - mask).repeat(len(layout.gate), 1, 1, 1, 1, 1)
         else:
             fragment = self.fragment_position_bias_table.t()[:, index].view(shape)
-            bias = torch.addcmul(fragment - hidden, layout.gate, relative - fragment)
+            bias = torch.addcmul(fragment - mask, layout.gate, relative - fragment)
         if layout.apart is not None:
             bias.sub_(layout.apart)  # in place: at 56x56 tokens the bias takes 118 MB
         return bias.view(1, -1, t * h * w, t * h * w)
