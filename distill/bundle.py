@@ -161,6 +161,17 @@ def load_bundle(folder: Path) -> Bundle:
     return Bundle(model.eval(), spec, folder, calibration)
 
 
+def uncalibrated(fingerprint: str) -> str:
+    """What to say of a bundle whose scores are on nobody's scale; nobody can miss it."""
+    bar = "!" * 88
+    return (
+        f"{bar}\n! UNCALIBRATED: bundle {fingerprint} gives its network's own scores, not MOS:"
+        "\n! their order may be right, their scale says nothing. Labelled videos calibrate it:"
+        "\n! python train_teacher.py with the same teacher, training=none data=manifest"
+        f" data.manifest=TABLE.csv\n{bar}"
+    )
+
+
 def buildable(target: str) -> bool:
     """Whether a bundle of this class will load: only our networks may be named."""
     return target.startswith(_PACKAGES)

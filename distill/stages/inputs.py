@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from distill.bundle import Bundle, buildable, find_bundle, load_bundle
+from distill.bundle import Bundle, buildable, find_bundle, load_bundle, uncalibrated
 from distill.config import folder, split_target
 from distill.data.adapters import read_published
 from distill.data.dataset import Example
@@ -140,19 +140,8 @@ def take_bundle(given: str | None, outputs: Path, role: str, option: str) -> Bun
     how = "" if given else f" (the newest; another: {option}=FOLDER)"
     log.info("%s: %s%s", bundle.role, path, how)
     if bundle.calibration is None:
-        tell_uncalibrated(bundle.fingerprint)
+        log.warning(uncalibrated(bundle.fingerprint))
     return bundle
-
-
-def tell_uncalibrated(fingerprint: str) -> None:
-    """Scores on nobody's scale: a warning that nobody can miss."""
-    bar = "!" * 88
-    log.warning(
-        "%s\n! UNCALIBRATED: bundle %s gives its network's own scores, not MOS: their order may be"
-        "\n! right, their scale says nothing. Labelled videos calibrate it: python train_teacher.py"
-        "\n! with the same teacher, training=none data=manifest data.manifest=TABLE.csv\n%s",
-        bar, fingerprint, bar,
-    )  # fmt: skip
 
 
 def take_labels(given: str | None, outputs: Path) -> LabelStore | None:

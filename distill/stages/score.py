@@ -126,15 +126,21 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _bundle(given: str | None, outputs: str) -> "Bundle":
-    from distill.bundle import find_bundle, load_bundle
+    from distill.bundle import find_bundle, load_bundle, uncalibrated
+
+    def load(path: Path) -> "Bundle":
+        bundle = load_bundle(path)
+        if bundle.calibration is None:
+            sys.stderr.write(f"{uncalibrated(bundle.fingerprint)}\n")
+        return bundle
 
     if given:
-        return load_bundle(folder(given))
+        return load(folder(given))
     for role in ("student", "teacher"):
         found = find_bundle(Path(outputs), role)
         if found:
             sys.stderr.write(f"{role}: {found} (the newest; another: --bundle DIR)\n")
-            return load_bundle(found)
+            return load(found)
     raise BundleError(
         f"no bundle below {outputs}; train one with `python train_student.py +budget=120`,"
         " or name one: --bundle DIR"
@@ -200,7 +206,7 @@ def _write(name: str, write: Any) -> None:
 
 
 def _print_table(records: list[dict[str, Any]], bundle: "Bundle") -> None:
-    data = bundle.spec["provenance"].get("data", "")
+    data = bundle.spec["provenance"].get("data") or ""  # a teacher that saw no labels has none
     width = max([5, *(len(r["video"]) for r in records)])
     print(f"{'video':{width}}  score  size        fps    seconds")
     for r in records:

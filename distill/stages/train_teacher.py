@@ -25,7 +25,7 @@ from typing import Any
 import pytorch_lightning as pl
 from omegaconf import DictConfig
 
-from distill.bundle import save_bundle
+from distill.bundle import save_bundle, uncalibrated
 from distill.committee import Committee
 from distill.config import TrainTeacherConfig, to_config
 from distill.cost import Cost, profile
@@ -52,7 +52,6 @@ from distill.stages.inputs import (
     load_manifest,
     network,
     score_scale,
-    tell_uncalibrated,
     training_rows,
     without_weights,
 )
@@ -166,7 +165,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     tracker.close()
     this.finish(result)
     if fitted.val is None:
-        tell_uncalibrated(spec["fingerprint"])
+        log.warning(uncalibrated(spec["fingerprint"]))
     else:
         log.info(
             "teacher: val SRCC %.3f, PLCC %.3f, RMSE %.3f; %.1f minutes", fitted.val.srcc,

@@ -14,6 +14,7 @@ from distill.bundle import load_bundle
 from distill.errors import ConfigError, Interrupted
 from distill.labels import LabelStore
 from distill.runs import unfinished
+from distill.stages import score
 from distill.training import QualityModule
 from tests.helpers.published_member import KIND
 from tests.helpers.stages import TRAINING, run_stage
@@ -90,6 +91,7 @@ def test_without_labels_the_bundle_says_that_it_is_not_calibrated(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("teachers.members.KINDS", KIND)
     with caplog.at_level("WARNING"):
@@ -103,6 +105,14 @@ def test_without_labels_the_bundle_says_that_it_is_not_calibrated(
     assert "UNCALIBRATED" in caplog.text
     assert 0 < result["low"] < result["high"] < 255  # levels, as published
     assert LabelStore(Path(result["store"])).meta["calibration"] is None
+
+    capsys.readouterr()
+    videos = sorted((demo_manifest.parent / "videos").glob("*"))[:2]
+    told = ["--bundle", str(tmp_path / "run" / "bundle"), "--workers", "0"]
+    assert score.run([*map(str, videos), *told]) == 0
+    printed = capsys.readouterr()
+    assert "UNCALIBRATED" in printed.err
+    assert videos[0].name in printed.out
 
 
 @pytest.mark.parametrize(
