@@ -11,10 +11,13 @@ seeds. Members are cached, so that training takes seconds.
 """
 
 import argparse
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch; see distill/doors.py
 
 import numpy as np
 from hydra import compose, initialize_config_module
@@ -54,7 +57,7 @@ def main() -> int:
     parser.add_argument("folder", nargs="?", type=Path, default=beside)
     parser.add_argument("--out", type=Path, default=Path("outputs/teacher_ensemble"))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=20)
     options = parser.parse_args()
     table = options.folder / "manifest.csv"
     if not table.is_file():

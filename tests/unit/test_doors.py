@@ -198,6 +198,14 @@ def test_a_loss_replaces_the_default_one_and_adds_nothing_to_it(
     assert added == {**terms, "srcc": 2.0}
 
 
+def test_a_teacher_of_the_user_s_own_file(tmp_path: Path) -> None:
+    (tmp_path / "teacher").mkdir()
+    text = "_target_: teachers.ensemble.TeacherEnsemble\nmembers: {a: {kind: liqe}}\n"
+    (tmp_path / "teacher" / "mine.yaml").write_text(text)
+    words = [f"hydra.searchpath=['{tmp_path}']", "teacher=mine", "+teacher.fusion=mean"]
+    assert check_overrides("train_teacher", words).teacher["members"] == {"a": {"kind": "liqe"}}
+
+
 def test_every_choice_was_seen() -> None:
     files = {(p.parent.name, p.stem) for p in (ROOT / "conf").glob("*/*.yaml")}
     assert set(CHOICES) == files
