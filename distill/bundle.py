@@ -1,9 +1,10 @@
 """Bundles: a directory with weights, a specification and a README. No pickle in or out."""
 
 import hashlib
-import importlib
 import json
+import logging
 import math
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from distill import __version__
-from distill.errors import BundleError
+from distill.errors import BundleError, ConfigError
 from distill.metrics import Logistic4
-from distill.model import QualityModel
+from distill.model import TRUST_VARIABLE, QualityModel, network_class
 
+log = logging.getLogger(__name__)
 WEIGHTS, SPEC, README = "model.safetensors", "spec.json", "README.md"
 FORMAT = 1
 _REQUIRED = {"role", "fingerprint", "architecture", "views", "calibration", "sha256", "cost",
              "provenance", "licenses"}  # fmt: skip
-# A spec may name classes of these and of no other place.
-_PACKAGES = ("teachers.", "students.", "distill.committee.")
 
 
 @dataclass
@@ -96,10 +96,7 @@ def save_bundle(
     folder.mkdir(parents=True, exist_ok=True)
     state = {k: v.detach().cpu().contiguous().clone() for k, v in model.state_dict().items()}
     save_file(state, folder / WEIGHTS)
-    views = {
-        name: {"kind": type(view).__name__, **view.__dict__, "shape": list(view.shape)}
-        for name, view in model.views.items()
-    }
+    views = _views(model)
     decisive = {
         "architecture": architecture,
         "views": views,
@@ -124,6 +121,13 @@ def save_bundle(
     return spec
 
 
+def _views(model: QualityModel) -> dict[str, dict[str, Any]]:
+    return {
+        name: {"kind": type(view).__name__, **view.__dict__, "shape": list(view.shape)}
+        for name, view in model.views.items()
+    }
+
+
 def load_bundle(folder: Path) -> Bundle:
     """Rebuild the network of a bundle; checks format, class, checksum and keys.
 
@@ -137,20 +141,16 @@ def load_bundle(folder: Path) -> Bundle:
         raise BundleError(f"{weights}: missing; the bundle is incomplete, copy it again")
     if _sha256(weights) != spec["sha256"]:
         raise BundleError(f"{weights}: checksum differs from {SPEC}; the file is damaged")
-    architecture = dict(spec["architecture"])
-    target = str(architecture.pop("_target_"))
-    if not buildable(target):
-        raise BundleError(f"{folder / SPEC}: refuses to build {target!r}: not one of our networks")
-    module, _, name = target.rpartition(".")
     try:
-        model = getattr(importlib.import_module(module), name)(**architecture)
-    except (ImportError, AttributeError, TypeError) as error:
-        raise BundleError(f"{folder / SPEC}: cannot build {target}: {error}") from error
+        cls, arguments = network_class(_untrusted(spec["architecture"]))
+        model = cls(**arguments)
+    except (ConfigError, TypeError) as error:
+        raise BundleError(f"{folder / SPEC}: {error}") from error
     try:
         model.load_state_dict(load_file(weights), strict=True)
     except (RuntimeError, SafetensorError) as error:
         first = " ".join(str(error).split())[:300]
-        raise BundleError(f"{weights}: does not fit {target}: {first}") from error
+        raise BundleError(f"{weights}: does not fit {cls.__name__}: {first}") from error
     try:
         calibration = Logistic4.from_dict(spec["calibration"]) if spec["calibration"] else None
     except ValueError as error:
@@ -158,7 +158,25 @@ def load_bundle(folder: Path) -> Bundle:
     looks = spec.get("test_views", 1)
     if not isinstance(looks, int) or isinstance(looks, bool) or looks < 1:
         raise BundleError(f"{folder / SPEC}: test_views {looks!r}: must be an integer >= 1")
-    return Bundle(model.eval(), spec, folder, calibration)
+    return Bundle(model.eval(), _with_changes(spec, model, folder), folder, calibration)
+
+
+def _with_changes(spec: dict[str, Any], model: QualityModel, folder: Path) -> dict[str, Any]:
+    """A view may refer to a file, a table of scores: another file makes it another model."""
+    now = json.loads(json.dumps(_views(model)))
+    changed = [
+        f"{name}.{key}: was {was!r}, is {now.get(name, {}).get(key)!r}"
+        for name, view in spec["views"].items()
+        for key, was in view.items()
+        if now.get(name, {}).get(key) != was
+    ]
+    if not changed:
+        return spec
+    told = "; ".join(changed)
+    fingerprint = hashlib.sha256(f"{spec['fingerprint']} {told}".encode()).hexdigest()[:16]
+    log.warning("%s: made with other views than it has now (%s); it counts as another model, %s",
+                folder, told, fingerprint)  # fmt: skip
+    return {**spec, "views": now, "fingerprint": fingerprint}
 
 
 def uncalibrated(fingerprint: str) -> str:
@@ -172,9 +190,15 @@ def uncalibrated(fingerprint: str) -> str:
     )
 
 
-def buildable(target: str) -> bool:
-    """Whether a bundle of this class will load: only our networks may be named."""
-    return target.startswith(_PACKAGES)
+def _untrusted(options: Any) -> Any:
+    """Options of a file: that code of a repository may run is its reader's to say, not its own."""
+    if isinstance(options, dict):
+        trusted = os.environ.get(TRUST_VARIABLE) == "1"
+        return {
+            key: _untrusted(value) if key != "trust_remote_code" else bool(value) and trusted
+            for key, value in options.items()
+        }
+    return [_untrusted(value) for value in options] if isinstance(options, list) else options
 
 
 def read_spec(folder: Path) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """A committee: K teachers of one kind, trained on K folds, that share their frozen members."""
 
-import importlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -8,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from distill.errors import ConfigError
-from distill.model import Prediction, QualityModel
+from distill.model import Prediction, QualityModel, network_class
 
 FOLD = "fold_"  # names of the teachers among a committee's member scores
 
@@ -32,15 +31,14 @@ class Committee(QualityModel):
         super().__init__()
         if not isinstance(folds, int) or folds < 2:
             raise ConfigError(f"folds: {folds}; a committee has at least 2")
-        arguments = dict(teacher)
-        module, _, name = str(arguments.pop("_target_")).rpartition(".")
-        cls: type[QualityModel] = getattr(importlib.import_module(module), name)
-        self.teachers = nn.ModuleList(
-            cls(**{**arguments, "weights": weights}) for _ in range(folds)
-        )
+        cls, arguments = network_class(teacher)
+        self.teachers = nn.ModuleList()
+        for k in range(folds):
+            one = cls(**{**arguments, "weights": weights})
+            if k:  # at once, so that never more than two copies are in memory
+                one.drop_frozen()
+            self.teachers.append(one)
         self.views = self._first.views
-        for other in self._all()[1:]:
-            other.drop_frozen()
         self.eval()
 
     def fill(self, states: Iterable[Mapping[str, Tensor]]) -> None:
@@ -85,8 +83,4 @@ class Committee(QualityModel):
             score=torch.stack([one.score for one in says]).mean(0),
             frame_scores=torch.stack(frames).mean(0) if len(frames) == len(says) else None,
             member_scores=members,
-            features={
-                name: torch.stack([one.features[name] for one in says]).mean(0)
-                for name in says[0].features
-            },
         )

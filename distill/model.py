@@ -1,8 +1,10 @@
 """What teachers and students have in common: views in, a prediction out."""
 
+import importlib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +36,35 @@ class Prediction:
 def full_precision(tensor: Tensor) -> torch.autocast:
     """No autocast on the tensor's device: bfloat16 scores would tie where a rank loss looks."""
     return torch.autocast(tensor.device.type, enabled=False)
+
+
+# An architecture may name classes of these and of no other place.
+TRUST_VARIABLE = "DISTILL_TRUST_REMOTE_CODE"  # 1: what a bundle says of remote code counts
+_PACKAGES = ("teachers.", "students.", "distill.committee.")
+
+
+def network_class(architecture: Mapping[str, Any]) -> tuple[type["QualityModel"], dict[str, Any]]:
+    """Class and arguments that an architecture names.
+
+    Args:
+        architecture: ``_target_`` and arguments, perhaps of a file that somebody else wrote.
+
+    Raises:
+        ConfigError: it names anything but one of our networks.
+    """
+    arguments = dict(architecture)
+    target = str(arguments.pop("_target_", ""))
+    module, _, name = target.rpartition(".")
+    refused = f"refuses to build {target!r}: not one of our networks"
+    if not target.startswith(_PACKAGES):
+        raise ConfigError(refused)
+    try:
+        cls = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"cannot build {target!r}: {error}") from error
+    if not (isinstance(cls, type) and issubclass(cls, QualityModel)):
+        raise ConfigError(refused)
+    return cls, arguments
 
 
 class QualityModel(nn.Module):

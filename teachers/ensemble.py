@@ -156,7 +156,11 @@ class TeacherEnsemble(QualityModel):
         cached = batch.get(FEATURES + name)
         if cached is not None and not member.trainable:
             return cached.float()
-        return member(batch[self.view_of[name]])
+        view = batch[self.view_of[name]]
+        if self.training and not member.trainable:
+            with full_precision(view):  # as the cache has them, and as evaluation sees them
+                return member(view)
+        return member(view)
 
     def _fused(self, features: Mapping[str, Tensor]) -> Tensor:
         """(B, T, D) of every member -> (B, T)."""
@@ -171,11 +175,11 @@ class TeacherEnsemble(QualityModel):
         """One member's score (B,) from its features (B, T, D)."""
         member: Member = self.members[name]  # type: ignore[assignment]
         features = features.float()
+        if self.fusion == "concat":
+            features = features.detach()
         if name not in self.member_heads:
             mean, std = member.own_scale
             return self.scaled((member.own_score(features) - mean) / std)
-        if self.fusion == "concat":
-            features = features.detach()
         return self._scores(self.member_heads[name](features.mean(1)[:, : member.feature_dim]))
 
     def _frame_scores(self, name: str, features: Tensor) -> Tensor:

@@ -49,7 +49,9 @@ class FileScores(Member):
     ) -> None:
         view = TableScores(str(table), columns, name)  # type: ignore[arg-type]  # it makes a tuple
         detail = f"scores of {view.table.rpartition('/')[2]}, sha256 {view.sha256}"
-        super().__init__(view, WeightsInfo("file", detail, license))
+        # Not frozen, though nothing in it trains: features of frozen members are cached by a
+        # video's content, and these are of its name.
+        super().__init__(view, WeightsInfo("file", detail, license), trainable=True)
         mean, std = view.statistics()
         self.register_buffer("center", torch.from_numpy(mean))
         self.register_buffer("width", torch.from_numpy(std).where(torch.from_numpy(std) > 0, 1.0))

@@ -11,6 +11,7 @@ from transformers import AutoConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 from distill.errors import ConfigError, WeightsError
+from distill.model import TRUST_VARIABLE
 
 _READ = (".safetensors", ".bin", ".json", ".jinja", ".model", ".txt", ".py")  # by from_pretrained
 _HUB_SECONDS = 4.0
@@ -75,7 +76,8 @@ def read_config(model: str, revision: str | None, trust_remote_code: bool) -> An
             raise ConfigError(
                 f"model={model} brings code of its own ({', '.join(map(str, code.values()))}),"
                 " which would run here with your rights. Read it; if you trust it, set"
-                " trust_remote_code=true and revision=COMMIT, so that it stays what you read"
+                " trust_remote_code=true and revision=COMMIT, so that it stays what you read;"
+                f" to use a bundle that was made so, {TRUST_VARIABLE}=1 in the environment"
             )
         # The same commit: a cached branch may have moved on in the hub.
         commit = None if Path(model).expanduser().is_dir() else path.parent.name

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
+import torch
 
 from distill import plots
 from distill.bundle import load_weights
@@ -22,7 +23,7 @@ from distill.data.manifest import Manifest, Problem, Row
 from distill.data.reader import VideoReader
 from distill.errors import Interrupted, ManifestError
 from distill.features import feature_store, fill, missing
-from distill.inference import Scored, score_all
+from distill.inference import Scored, pick_device, score_all
 from distill.losses import WeightedLoss
 from distill.metrics import Logistic4, Scores, calibrate, evaluate
 from distill.model import QualityModel
@@ -95,7 +96,9 @@ def fit(
     """
     loggers = tracker.loggers()
     tables = [manifest.path, *config.data.also]
-    trained = optimise(model, train, val, reader, config, run.folder, loggers, tables, run.resumed)
+    trained = optimise(
+        model, train, val, reader, config, run.folder, loggers, tables, config.seed, run.resumed
+    )
     if trained is None:
         return None
     assert trained.checkpoint is not None
@@ -115,6 +118,7 @@ def optimise(
     folder: Path,
     loggers: list[Any],
     tables: Sequence[Path | str],
+    seed: int,
     resumed: bool = False,
 ) -> Trained | None:
     """Train one network.
@@ -128,6 +132,7 @@ def optimise(
         folder: of the run, or of this part of it.
         loggers: Lightning's.
         tables: that the videos come from, by ``Example.dataset``; for messages.
+        seed: of order, draws and dropout.
         resumed: go on from a checkpoint that lies in ``folder``.
 
     Returns:
@@ -139,7 +144,7 @@ def optimise(
     training, data = config.training, config.data
     loss = WeightedLoss(config.loss)
     sets = 1 + max(example.dataset for example in train)
-    module = QualityModule(model, loss, training, config.seed, sets)
+    module = QualityModule(model, loss, training, seed, sets)
     datamodule = VQADataModule(
         train,
         [Example(row, target=row.mos) for row in val],
@@ -147,13 +152,18 @@ def optimise(
         reader,
         batch_size=training.batch_size,
         num_workers=data.num_workers,
-        seed=config.seed,
+        seed=seed,
         frozen_views=model.frozen_views(),
         batches_per_epoch=training.batches_per_epoch,
         prefetch=data.prefetch,
         features=_features(model, reader, config),
     )
     trainer = make_trainer(training, folder, loggers)
+    if len(val) < trainer.world_size:
+        raise ManifestError(
+            f"{tables[0]}: {len(val)} videos to choose the epoch on, and {trainer.world_size}"
+            " processes to share them; use fewer training.devices, or fewer folds"
+        )
     last = folder / "checkpoints" / LAST
     start = time.monotonic()
     trainer.fit(
@@ -199,11 +209,12 @@ def assess(
     Raises:
         ManifestError: too few videos can be decoded.
     """
+    options = scoring_options(config)
+    device, every = pick_device(options["device"]), [*calibration_rows, *val]
+    features = trained.features or _cached(model, every, reader, config, device)
 
     def score(rows: Sequence[Row], what: str) -> list[Scored]:
-        return score_all(
-            model, rows, reader, what=what, features=trained.features, **scoring_options(config)
-        )
+        return score_all(model, rows, reader, what=what, features=features, **options)
 
     other = score(calibration_rows, "calibrating") if calibration_rows else []
     scored = score(val, "validating")
@@ -235,33 +246,46 @@ def assess(
 
 def _features(
     model: QualityModel, reader: VideoReader, config: TrainTeacherConfig | TrainStudentConfig
-) -> Callable[[Sequence[Row], pl.Trainer], FeatureStore | None] | None:
-    """How the features of frozen members are cached; None where they are not."""
-    choice = config.training.feature_cache
-    if choice == "none" or not model.frozen_members():
-        return None
-    where = cache_folder() / "features" if choice == "auto" else folder(choice)
+) -> Callable[[Sequence[Row], pl.Trainer], FeatureStore | None]:
+    """What caches the features of frozen members on all ranks of a trainer."""
 
     def make(rows: Sequence[Row], trainer: pl.Trainer) -> FeatureStore | None:
-        device = trainer.strategy.root_device
-        store = feature_store(model, where, device)
-        if store is not None:
-            todo = missing(store, rows)
-            trainer.strategy.barrier("features listed")  # all ranks see the same ones missing
-            try:
-                fill(
-                    store, model, todo[trainer.global_rank :: trainer.world_size], reader,
-                    batch_size=config.training.batch_size,
-                    num_workers=decoding_workers(config.data.num_workers),
-                    device=device,
-                )  # fmt: skip
-            except KeyboardInterrupt as stop:  # Lightning would end with a code of its own
-                text = "stopped; the features made so far are kept for the next start"
-                raise Interrupted.by(stop, text) from stop
-            trainer.strategy.barrier("features made")
-        return store
+        strategy, share = trainer.strategy, (trainer.global_rank, trainer.world_size)
+        return _cached(model, rows, reader, config, strategy.root_device, share, strategy.barrier)
 
     return make
+
+
+def _cached(
+    model: QualityModel,
+    rows: Sequence[Row],
+    reader: VideoReader,
+    config: TrainTeacherConfig | TrainStudentConfig,
+    device: torch.device,
+    share: tuple[int, int] = (0, 1),
+    barrier: Callable[[str], None] = lambda name: None,
+) -> FeatureStore | None:
+    """The cached features of these videos; None where there are none to cache."""
+    choice = config.training.feature_cache
+    if choice == "none":
+        return None
+    where = cache_folder() / "features" if choice == "auto" else folder(choice)
+    store = feature_store(model, where, device)
+    if store is None:
+        return None
+    todo = missing(store, rows)
+    barrier("features listed")  # all ranks see the same ones missing
+    rank, ranks = share
+    try:
+        fill(
+            store, model, todo[rank::ranks], reader, batch_size=config.training.batch_size,
+            num_workers=decoding_workers(config.data.num_workers), device=device,
+        )  # fmt: skip
+    except KeyboardInterrupt as stop:  # Lightning would end with a code of its own
+        text = "stopped; the features made so far are kept for the next start"
+        raise Interrupted.by(stop, text) from stop
+    barrier("features made")
+    return store
 
 
 def _report(

@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+import pytorch_lightning as pl
 
 from distill import plots
 from distill.bundle import read_weights
@@ -20,6 +21,8 @@ from distill.errors import ConfigError
 from distill.model import QualityModel
 from distill.runs import Run, first_process
 from distill.stages.fit import Fitted, Trained, assess, optimise
+from distill.stages.further import without
+from distill.stages.inputs import MIN_TRAIN, MIN_VAL
 from distill.tracking import Tracker, metric_files
 
 log = logging.getLogger(__name__)
@@ -30,7 +33,8 @@ def split_folds(examples: Sequence[Example], folds: int) -> list[tuple[list[Exam
     """Split by content: a content's videos are held out together, by one fold.
 
     Args:
-        examples: labelled videos; those of further data sets are trained on by every fold.
+        examples: labelled videos. Those of further data sets are trained on by every fold that
+            does not hold the same file out.
         folds: K.
 
     Returns:
@@ -38,7 +42,7 @@ def split_folds(examples: Sequence[Example], folds: int) -> list[tuple[list[Exam
         and do not depend on the order of the examples.
 
     Raises:
-        ConfigError: fewer contents than folds.
+        ConfigError: fewer contents than folds, or so few videos that a fold could learn nothing.
     """
     main = [example for example in examples if example.dataset == 0]
     further = [example for example in examples if example.dataset != 0]
@@ -46,13 +50,21 @@ def split_folds(examples: Sequence[Example], folds: int) -> list[tuple[list[Exam
     if len(groups) < folds:
         raise ConfigError(f"folds={folds}, but the training videos have {len(groups)} contents")
     fold_of = {group: at % folds for at, group in enumerate(groups)}
-    return [
-        (
-            [e for e in main if fold_of[e.row.group] != fold] + further,
-            [e.row for e in main if fold_of[e.row.group] == fold],
-        )
-        for fold in range(folds)
-    ]
+    parts = []
+    for fold in range(folds):
+        held_out = [e.row for e in main if fold_of[e.row.group] == fold]
+        train = [e for e in main if fold_of[e.row.group] != fold]
+        if len(train) < MIN_TRAIN or len(held_out) < MIN_VAL:
+            raise ConfigError(
+                f"folds={folds}: fold {fold + 1} would learn from {len(train)} videos and choose"
+                f" its epoch on {len(held_out)}; that takes {MIN_TRAIN} and {MIN_VAL}: fewer folds,"
+                " or more videos"
+            )
+        if further:
+            kept = {id(row) for row in without([e.row for e in further], held_out, "data.also")[0]}
+            train += [example for example in further if id(example.row) in kept]
+        parts.append((train, held_out))
+    return parts
 
 
 def fit_committee(
@@ -93,9 +105,13 @@ def fit_committee(
             "%s of %d: %d videos to learn from, %d held out", name, config.folds, len(train),
             len(held_out),
         )  # fmt: skip
+        # A function of the fold's number alone, not of what was trained before it; and one of its
+        # own, or teachers would differ by their videos only.
+        seed = seed_of(config.seed, name)
+        pl.seed_everything(seed % 2**32, verbose=False)
         trained = optimise(
             build(), train, held_out, reader, config, folder, tracker.loggers(name),
-            [manifest.path, *config.data.also], run.resumed,
+            [manifest.path, *config.data.also], seed, run.resumed,
         )  # fmt: skip
         if trained is not None:
             plots.curves(run.plots / f"curves_{name}.png", metric_files(folder))
@@ -107,7 +123,7 @@ def fit_committee(
     committee.fill(read_weights(t.checkpoint) for t in done if t.checkpoint is not None)
     whole = Trained(
         done[0].checkpoint,
-        None,  # the folds' caches lack the validation videos
+        None,  # those of the folds lack the validation videos
         sum(t.minutes for t in done),
         sum(t.steps for t in done),
         float(np.average([t.data_wait for t in done], weights=[t.minutes + 1e-9 for t in done])),
@@ -117,13 +133,15 @@ def fit_committee(
 
 
 def _finish(folder: Path, trained: Trained) -> None:
-    """Note a fold that is trained; what only its resumption needs goes."""
+    """Note a fold that is trained; then what only its resumption needs goes."""
     assert trained.checkpoint is not None
+    told = asdict(replace(trained, features=None)) | {"checkpoint": trained.checkpoint.name}
+    written = folder / f"{_DONE}.tmp"
+    written.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    written.replace(folder / _DONE)  # a torn one would stop a resumption
     for checkpoint in trained.checkpoint.parent.glob("*.ckpt"):
         if checkpoint != trained.checkpoint:
             checkpoint.unlink()
-    told = asdict(replace(trained, features=None)) | {"checkpoint": trained.checkpoint.name}
-    (folder / _DONE).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 
 
 def _finished(folder: Path) -> Trained | None:

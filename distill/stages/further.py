@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from distill.bundle import load_bundle
@@ -42,7 +43,8 @@ def further_examples(
     sets: list[list[Example]] = []
     for number, name in enumerate(config.data.also, 1):
         table = read_manifest(folder(name))
-        rows, problems = _without(table, held_out)
+        rows, problems = without(table.split("train"), held_out, table.path)
+        problems = [*table.problems, *problems]
         tell_problems(problems, len(rows))
         manifest.problems += problems
         examples = [Example(row, target=row.mos) for row in rows]
@@ -61,9 +63,19 @@ def further_examples(
     return [example for examples in sets for example in examples]
 
 
-def _without(table: Manifest, held_out: Sequence[Row]) -> tuple[list[Row], list[Problem]]:
-    """Train rows of a table that are no held-out video, and the problems of the others."""
-    train, problems = table.split("train"), list(table.problems)
+def without(
+    train: Sequence[Row], held_out: Sequence[Row], table: Path | str
+) -> tuple[list[Row], list[Problem]]:
+    """Rows that are no held-out video, and the problems of the others.
+
+    Not by group: names of contents mean nothing beyond their own table.
+
+    Args:
+        train: rows of another table.
+        held_out: what must not be learned from.
+        table: of ``train``, for messages.
+    """
+    problems: list[Problem] = []
     # Files of other sizes have other contents: only the others are read.
     sizes = {_size(row) for row in train} & {_size(row) for row in held_out} - {-1}
     contents = {_content(row) for row in held_out if _size(row) in sizes} - {""}
@@ -73,7 +85,7 @@ def _without(table: Manifest, held_out: Sequence[Row]) -> tuple[list[Row], list[
         same = _size(row) in sizes and _content(row) in contents
         if same or os.path.realpath(row.path) in paths:
             reason = "it is in val or test of the main table; left out"
-            problems.append(Problem(str(table.path), row.line, row.video, reason))
+            problems.append(Problem(str(table), row.line, row.video, reason))
         else:
             kept.append(row)
     return kept, problems

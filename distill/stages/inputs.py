@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from distill.bundle import Bundle, buildable, find_bundle, load_bundle, uncalibrated
+from distill.bundle import Bundle, find_bundle, load_bundle, uncalibrated
 from distill.config import folder, split_target
 from distill.data.adapters import read_published
 from distill.data.dataset import Example
@@ -15,10 +15,11 @@ from distill.data.manifest import Manifest, Problem, Row, read_manifest
 from distill.errors import BundleError, ConfigError, LabelStoreError, ManifestError
 from distill.labels import Label, LabelStore, find_store
 from distill.ladder.demo import make_demo
-from distill.model import QualityModel
+from distill.model import QualityModel, network_class
 from distill.options import DataConfig
 
 log = logging.getLogger(__name__)
+MIN_TRAIN, MIN_VAL = 4, 3  # labelled videos; fewer have no correlation to speak of
 
 
 def load_manifest(data: DataConfig) -> Manifest:
@@ -78,11 +79,13 @@ def network(node: Mapping[str, Any], option: str) -> tuple[type[QualityModel], d
         ConfigError: no such class or argument, or a class whose bundle could not be loaded.
     """
     cls, kwargs = split_target(node, option)
-    if not buildable(node["_target_"]) or not issubclass(cls, QualityModel):
+    try:
+        network_class(node)
+    except ConfigError as error:
         raise ConfigError(
             f"{option}._target_={node['_target_']}: must be a QualityModel in a file of teachers/"
             " or students/, or its bundle could not be loaded"
-        )
+        ) from error
     return cls, kwargs
 
 
@@ -99,10 +102,10 @@ def training_rows(manifest: Manifest, val_share: float) -> tuple[list[Row], list
         val = [row for row in train if row.group in taken]
         train = [row for row in train if row.group not in taken]
         log.warning("no val split: %d train contents taken for it (data.val_share)", len(taken))
-    if len(train) < 4 or len(val) < 3:
+    if len(train) < MIN_TRAIN or len(val) < MIN_VAL:
         raise ManifestError(
             f"{manifest.path}: {len(train)} labelled train and {len(val)} val videos;"
-            " training needs at least 4 and 3"
+            f" training needs at least {MIN_TRAIN} and {MIN_VAL}"
         )
     return train, val
 

@@ -17,7 +17,6 @@ pool) and group (source content). Next: python pseudo_label.py
 """
 
 import logging
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,7 @@ from distill.errors import ConfigError
 from distill.label_noise import weigh_by_noise
 from distill.losses import WeightedLoss
 from distill.model import QualityModel
-from distill.runs import Run
+from distill.runs import Run, first_process
 from distill.stages.fit import (
     Fitted,
     Trained,
@@ -88,14 +87,19 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     model, start = build(target, kwargs, config.init)
     _check_trainable(model, config)
     tell_random_weights(model.random_backbones())
+    # Where scores lie without labels is the members' word, a table's perhaps, which may change.
+    kwargs |= {"score_mean": model.score_mean, "score_std": model.score_std}
     architecture = {"_target_": config.teacher["_target_"], **without_weights(kwargs)}
+    committee: Committee | None = None
     if config.folds > 1:
+        committee = Committee(architecture, config.folds)
+        committee.fill([model.state_dict()] * config.folds)
         architecture = {
             "_target_": f"{Committee.__module__}.{Committee.__name__}",
             "teacher": architecture,
             "folds": config.folds,
         }
-    cost = _plan(model, architecture, config, len(examples), len(val))
+    cost = _plan(committee or model, config, len(examples), len(val))
     if config.dry_run:
         log.info("dry run: nothing was trained")
         return {}
@@ -109,6 +113,8 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     )
     tracker = Tracker(config.tracking, out, "train_teacher", config, resumed)
     fitted: Fitted | None
+    if config.training.epochs == 0 and not first_process():
+        return {}
     if manifest is None:
         fitted = Fitted(model)
     elif config.training.epochs == 0:
@@ -116,18 +122,11 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         fitted = assess(
             model, val, reader, config, this, tracker, manifest, Trained(), calibration_rows=rows
         )
-    elif config.folds > 1:
+    elif committee is not None:
         fitted = fit_committee(
-            lambda: build(target, kwargs, config.init)[0],
-            Committee(**_arguments(architecture)),
-            examples,
-            val,
-            reader,
-            config,
-            this,
-            tracker,
-            manifest,
-        )
+            lambda: build(target, kwargs, config.init)[0], committee, examples, val, reader, config,
+            this, tracker, manifest,
+        )  # fmt: skip
     else:
         fitted = fit(model, examples, val, reader, config, this, tracker, manifest)
     if fitted is None:
@@ -209,15 +208,8 @@ def _check_trainable(model: QualityModel, config: TrainTeacherConfig) -> None:
         )
 
 
-def _plan(
-    model: QualityModel, architecture: Mapping[str, Any], config: TrainTeacherConfig,
-    labelled: int, val: int,
-) -> Cost:  # fmt: skip
+def _plan(model: QualityModel, config: TrainTeacherConfig, labelled: int, val: int) -> Cost:
     """Count and tell what a video costs, and how long training is."""
-    if config.folds > 1:
-        committee = Committee(**_arguments(architecture))
-        committee.fill([model.state_dict()] * config.folds)
-        model = committee
     cost = profile(model).times(config.test_views)
     log.info("teacher: %s\n%s", config.teacher["_target_"], cost)
     for part, gmacs in cost.by_part.items():
@@ -229,7 +221,3 @@ def _plan(
         what += f", {config.folds} folds"
     log.info("plan: %d labelled videos, %d for validation, %s", labelled, val, what)
     return cost
-
-
-def _arguments(architecture: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in architecture.items() if key != "_target_"}

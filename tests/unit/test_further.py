@@ -120,7 +120,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     kwargs = further.without_weights(_kwargs())
     save_bundle(
         folder, TeacherEnsemble(**kwargs), role="teacher",
-        target="teachers.ensemble.TeacherEnsemble", kwargs=kwargs, calibration=None,
+        architecture={"_target_": "teachers.ensemble.TeacherEnsemble", **kwargs}, calibration=None,
         cost={"gmacs": 1.0, "params_m": 1.0}, provenance={"data": "lsvq.csv"},
         licenses=["lsvq: its terms"], metrics={},
     )  # fmt: skip

@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from distill.bundle import load_bundle, save_bundle
+from distill.committee import Committee
 from distill.cost import profile
 from distill.errors import ConfigError
 from distill.features import fingerprint
@@ -106,3 +108,42 @@ def test_options_are_checked(tmp_path: Path) -> None:
         make_member("m", {"kind": "file_scores", "table": table, "columns": ["std", "std"]})
     with pytest.raises(ConfigError, match=r"unknown option 'members.m.tabel'.*members.m.table"):
         make_member("m", {"kind": "file_scores", "tabel": table})
+
+
+def test_a_changed_table_makes_another_model_and_keeps_the_published_scale(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = _table(tmp_path, 1.0, 2.0, 9.0)
+    members = {"other": {"kind": "file_scores", "table": table, "head": "own"}}
+    model = TeacherEnsemble(members, fusion="mean")
+    architecture = {
+        "_target_": "teachers.ensemble.TeacherEnsemble", "members": members, "fusion": "mean",
+        "score_mean": model.score_mean, "score_std": model.score_std,
+    }  # fmt: skip
+    save_bundle(
+        tmp_path / "bundle", model, role="teacher", architecture=architecture, calibration=None,
+        cost={}, provenance={}, licenses=[], metrics={},
+    )  # fmt: skip
+    before = load_bundle(tmp_path / "bundle")
+    assert "counts as another model" not in caplog.text
+    _table(tmp_path, 1.0, 2.0, 9.0, 90.0)
+    after = load_bundle(tmp_path / "bundle")
+    assert "other.sha256: was" in caplog.text and "counts as another model" in caplog.text
+    assert after.fingerprint != before.fingerprint
+    batch = {"other": _bytes(1.0, 2.0, 9.0)}
+    torch.testing.assert_close(after.model(batch).score, torch.tensor([1.0, 2.0, 9.0]))
+
+
+def test_a_committee_may_have_one(tmp_path: Path) -> None:
+    members = {"other": {"kind": "file_scores", "table": _table(tmp_path, 1.0, 2.0, 4.0)}}
+    architecture = {"_target_": "teachers.ensemble.TeacherEnsemble", "members": members}
+    one = TeacherEnsemble(members).eval()
+    committee = Committee(architecture, 2)
+    committee.fill([one.state_dict()] * 2)
+    batch = {"other": _bytes(1.0, 4.0)}
+    torch.testing.assert_close(committee(batch).score, one(batch).score)
+
+
+def test_its_features_are_never_cached_by_content(tmp_path: Path) -> None:
+    model = TeacherEnsemble({"other": {"kind": "file_scores", "table": _table(tmp_path, 1.0, 2.0)}})
+    assert model.frozen_members() == {}

@@ -18,10 +18,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from distill import bundle
 from distill.cost import profile
 from distill.data.views import KeyFrames
 from distill.errors import ConfigError, WeightsError
 from distill.features import fingerprint
+from distill.model import TRUST_VARIABLE
 from teachers.ensemble import TeacherEnsemble
 from teachers.members import make_member
 from teachers.vision_language import LEVELS, VisionLanguage, level_tokens
@@ -285,3 +287,14 @@ def test_levels_need_tokens_of_their_own(llava: Path) -> None:
         level_tokens(tokenizer, ANSWER, ["splendid", "bad"])
     with pytest.raises(ConfigError, match="'splendid' after"):
         VisionLanguage(str(llava), levels=["splendid", "bad"], view=VIEW)(_frames(1, 1, 3, 56, 56))
+
+
+def test_a_bundle_s_own_word_on_remote_code_does_not_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spec = {"members": {"m": {"kind": "vision_language", "trust_remote_code": True}}, "list": [1]}
+    untrusted = {**spec, "members": {"m": {**spec["members"]["m"], "trust_remote_code": False}}}  # type: ignore[index,call-overload]
+    monkeypatch.delenv(TRUST_VARIABLE, raising=False)
+    assert bundle._untrusted(spec) == untrusted
+    monkeypatch.setenv(TRUST_VARIABLE, "1")
+    assert bundle._untrusted(spec) == spec
