@@ -200,10 +200,11 @@ def choose(stage: str, overrides: Sequence[str], config: Any, multirun: bool) ->
             )
         print(f"resuming {found}", file=sys.stderr)
         extra.append(f"hydra.run.dir={quoted(str(found))}")
-    if stage == "train_teacher" and not any(n.split(".")[0] == "teacher" for n in given):
+    groups = {name.split(".")[0] for name in given}
+    if stage == "train_teacher" and not groups & {"teacher", "experiment"}:
         print(
             "teacher=compact: two EfficientNet-Lite0 members, for a CPU; the full-size choice:"
-            " teacher=large training=gpu",
+            " experiment=heavy",
             file=sys.stderr,
         )
     if stage == "train_student" and "student" not in given and "student._target_" not in given:

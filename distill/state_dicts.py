@@ -40,6 +40,11 @@ def read_state(path: Path) -> dict[str, Tensor]:
         with torch.serialization.safe_globals(_NUMBERS):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        with path.open("rb") as file:
+            if file.read(64).lstrip().startswith(b"<"):
+                raise WeightsError(
+                    f"{path}: is a web page, no weights; download it anew"
+                ) from error
         raise WeightsError(
             f"{path}: opening it would run code that is stored in it, or it is no torch file. If "
             f"you trust it, convert it once: sd = torch.load(path, weights_only=False); "
@@ -49,7 +54,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
     except WeightsError:
         raise
     except Exception as error:  # damaged files make the readers raise almost anything
-        raise WeightsError(f"{path}: cannot be read as weights: {error}") from error
+        reason = f"{type(error).__name__}: {error}".strip(": ")
+        raise WeightsError(f"{path}: cannot be read as weights: {reason}") from error
     for wrapper in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]

@@ -41,6 +41,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     },
 }
 SEED = 2026
+_missing: list[str] = []
 
 
 def main(words: list[str] | None = None) -> int:
@@ -61,7 +62,7 @@ def main(words: list[str] | None = None) -> int:
     failed = [name for name in options.names or NETWORKS if not _tell(name, bool(options.names))]
     if failed:
         sys.stderr.write(f"error: {', '.join(failed)}: see above\n")
-    if not options.download:
+    if not options.download and _missing:
         print("fetch what is missing: python -m teachers --download")
     return bool(failed)
 
@@ -78,6 +79,7 @@ def _tell(name: str, wanted: bool) -> bool:
         member = make_member(name, NETWORKS[name])
     except MissingWeightsError as error:
         print(f"{name:20} missing\n    {error}")
+        _missing.append(name)
         return not wanted
     except DistillError as error:
         print(f"{name:20} DOES NOT LOAD\n    {error}")

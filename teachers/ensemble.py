@@ -212,10 +212,9 @@ def _member(name: str, options: Mapping[str, Any], weights: str) -> tuple[Member
     """Check what the ensemble itself asks of a member, and build it."""
     if not name.isidentifier() or hasattr(nn.ModuleDict, name):
         raise ConfigError(f"members: {name!r} cannot name a member; use letters, digits and _")
-    arguments = dict(options)
-    head = str(arguments.pop("head", "new"))
+    head = str(options.get("head", "new")) if isinstance(options, Mapping) else "new"
     one_of(f"members.{name}.head", head, HEADS)
-    member = make_member(name, arguments, weights)
+    member = make_member(name, options, weights)
     if head == "own" and not member.has_score:
         raise ConfigError(f"members.{name}.head=own: {member.title} was published without a score")
     if member.view is None:

@@ -35,8 +35,14 @@ def make_member(name: str, options: Mapping[str, Any], weights: str = "auto") ->
     Raises:
         ConfigError, WeightsError: it cannot be built; the text begins with the member's name.
     """
+    if not isinstance(options, Mapping):
+        raise ConfigError(
+            f"members.{name}: {options!r} are no options; leave a member out with"
+            f" ~teacher.members.{name}"
+        )
     arguments = dict(options)
     kind = arguments.pop("kind", "timm")
+    arguments.pop("head", None)  # the ensemble's
     one_of(f"members.{name}.kind", kind, KINDS)
     module, _, cls_name = KINDS[kind].rpartition(".")
     try:
@@ -51,6 +57,8 @@ def make_member(name: str, options: Mapping[str, Any], weights: str = "auto") ->
         if key not in parameters:
             known = [f"members.{name}.{parameter}" for parameter in parameters]
             raise ConfigError(unknown_option(f"members.{name}.{key}", known))
+        if parameters[key].annotation in (bool, "bool") and not isinstance(arguments[key], bool):
+            raise ConfigError(f"members.{name}.{key}={arguments[key]!r}: give true or false")
     for key, parameter in parameters.items():
         if parameter.default is parameter.empty and key not in arguments:
             raise ConfigError(f"members.{name}: {key} is missing")

@@ -11,13 +11,13 @@ import pytorch_lightning as pl
 
 from distill import plots
 from distill.bundle import read_weights
-from distill.committee import Committee
+from distill.committee import FOLD, Committee
 from distill.config import TrainTeacherConfig
 from distill.data.dataset import Example
 from distill.data.identity import seed_of
 from distill.data.manifest import Manifest, Problem, Row
 from distill.data.reader import VideoReader
-from distill.errors import ConfigError
+from distill.errors import ConfigError, Interrupted
 from distill.model import QualityModel
 from distill.runs import Run, first_process
 from distill.stages.fit import Fitted, Trained, assess, optimise
@@ -93,31 +93,17 @@ def fit_committee(
         None on every process but the first.
     """
     done: list[Trained] = []
-    for k, (train, held_out) in enumerate(split_folds(examples, config.folds), start=1):
-        name = f"fold_{k}"
-        folder = run.folder / name
-        finished = _finished(folder) if run.resumed else None
-        if finished is not None:
-            log.info("%s of %d: finished before", name, config.folds)
-            done.append(finished)
-            continue
-        log.info(
-            "%s of %d: %d videos to learn from, %d held out", name, config.folds, len(train),
-            len(held_out),
-        )  # fmt: skip
-        # A function of the fold's number alone, not of what was trained before it; and one of its
-        # own, or teachers would differ by their videos only.
-        seed = seed_of(config.seed, name)
-        pl.seed_everything(seed % 2**32, verbose=False)
-        trained = optimise(
-            build(), train, held_out, reader, config, folder, tracker.loggers(name),
-            [manifest.path, *config.data.also], seed, run.resumed,
-        )  # fmt: skip
-        if trained is not None:
-            plots.curves(run.plots / f"curves_{name}.png", metric_files(folder))
-            tracker.picture(f"plots/curves_{name}", run.plots / f"curves_{name}.png")
-            _finish(folder, trained)
-            done.append(trained)
+    tables = [manifest.path, *config.data.also]
+    try:
+        for k, (train, held_out) in enumerate(split_folds(examples, config.folds), start=1):
+            trained = _fold(k, build, train, held_out, reader, config, run, tracker, tables)
+            if trained is not None:
+                done.append(trained)
+    except KeyboardInterrupt as stop:
+        if not done:
+            raise
+        text = f"stopped; {len(done)} of {config.folds} folds are kept; go on with resume=true"
+        raise Interrupted.by(stop, text) from stop
     if not first_process():
         return None
     committee.fill(read_weights(t.checkpoint) for t in done if t.checkpoint is not None)
@@ -130,6 +116,43 @@ def fit_committee(
         list(dict.fromkeys(problem for t in done for problem in t.failed)),
     )
     return assess(committee, val, reader, config, run, tracker, manifest, whole)
+
+
+def _fold(
+    k: int,
+    build: Callable[[], QualityModel],
+    train: list[Example],
+    held_out: list[Row],
+    reader: VideoReader,
+    config: TrainTeacherConfig,
+    run: Run,
+    tracker: Tracker,
+    tables: Sequence[Path | str],
+) -> Trained | None:
+    """Train one fold, unless it was finished before; None on every process but the first."""
+    name = f"{FOLD}{k}"
+    folder = run.folder / name
+    finished = _finished(folder) if run.resumed else None
+    if finished is not None:
+        log.info("%s of %d: finished before", name, config.folds)
+        return finished
+    log.info(
+        "%s of %d: %d videos to learn from, %d held out", name, config.folds, len(train),
+        len(held_out),
+    )  # fmt: skip
+    # A function of the fold's number alone, not of what was trained before it; and one of its own,
+    # or teachers would differ by their videos only.
+    seed = seed_of(config.seed, name)
+    pl.seed_everything(seed % 2**32, verbose=False)
+    trained = optimise(
+        build(), train, held_out, reader, config, folder, tracker.loggers(name), tables, seed,
+        run.resumed,
+    )  # fmt: skip
+    if trained is not None:
+        plots.curves(run.plots / f"curves_{name}.png", metric_files(folder))
+        tracker.picture(f"plots/curves_{name}", run.plots / f"curves_{name}.png")
+        _finish(folder, trained)
+    return trained
 
 
 def _finish(folder: Path, trained: Trained) -> None:
@@ -148,7 +171,12 @@ def _finished(folder: Path) -> Trained | None:
     path = folder / _DONE
     if not path.is_file():
         return None
-    told = json.loads(path.read_text(encoding="utf-8"))
-    told["checkpoint"] = folder / "checkpoints" / told["checkpoint"]
-    told["failed"] = [Problem(**problem) for problem in told["failed"]]
-    return Trained(**told)
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        told["checkpoint"] = folder / "checkpoints" / told["checkpoint"]
+        told["failed"] = [Problem(**problem) for problem in told["failed"]]
+        trained = Trained(**told)
+    except (ValueError, KeyError, TypeError) as error:
+        log.warning("%s: %s; the fold is trained again", path, error)
+        return None
+    return trained if told["checkpoint"].is_file() else None

@@ -41,7 +41,11 @@ def further_examples(
         ManifestError: a table cannot be used, or nothing in it can be learned from.
     """
     sets: list[list[Example]] = []
+    seen = {os.path.realpath(manifest.path)}
     for number, name in enumerate(config.data.also, 1):
+        if (real := os.path.realpath(folder(name))) in seen:
+            raise ManifestError(f"data.also: {name} is named twice, or is the main table")
+        seen.add(real)
         table = read_manifest(folder(name))
         rows, problems = without(table.split("train"), held_out, table.path)
         problems = [*table.problems, *problems]

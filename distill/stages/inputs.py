@@ -224,9 +224,13 @@ def without_weights(kwargs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _nested_without_weights(kwargs: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: _nested_without_weights(value)
-        if isinstance(value, dict)
-        else ("none" if key == "weights" else value)
-        for key, value in kwargs.items()
-    }
+    changed: dict[str, Any] = {}
+    for key, value in kwargs.items():
+        if isinstance(value, dict):
+            value = _nested_without_weights(value)
+        elif key == "weights":
+            value = "none"
+        elif key == "table" and isinstance(value, str):  # a bundle is read from other folders
+            value = str(folder(value))
+        changed[key] = value
+    return changed

@@ -44,7 +44,7 @@ from distill.stages.fit import (
     tell_random_weights,
     tell_test_views,
 )
-from distill.stages.folds import fit_committee
+from distill.stages.folds import fit_committee, split_folds
 from distill.stages.further import build, further_examples
 from distill.stages.inputs import (
     digest,
@@ -92,6 +92,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     architecture = {"_target_": config.teacher["_target_"], **without_weights(kwargs)}
     committee: Committee | None = None
     if config.folds > 1:
+        split_folds(examples, config.folds)
         committee = Committee(architecture, config.folds)
         committee.fill([model.state_dict()] * config.folds)
         architecture = {
@@ -118,7 +119,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     if manifest is None:
         fitted = Fitted(model)
     elif config.training.epochs == 0:
-        rows = [example.row for example in examples if example.dataset == 0]
+        rows = [example.row for example in examples]
         fitted = assess(
             model, val, reader, config, this, tracker, manifest, Trained(), calibration_rows=rows
         )
@@ -166,6 +167,8 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     if fitted.val is None:
         log.warning(uncalibrated(spec["fingerprint"]))
     else:
+        if not fitted.val.srcc > 0:
+            log.warning("it ranks validation videos no better than chance, or in reverse")
         log.info(
             "teacher: val SRCC %.3f, PLCC %.3f, RMSE %.3f; %.1f minutes", fitted.val.srcc,
             fitted.val.plcc, fitted.val.rmse_raw, fitted.minutes,
@@ -182,11 +185,19 @@ def _videos(config: TrainTeacherConfig) -> tuple[Manifest | None, list[Example],
                 "data=none: there is nothing to learn from; training=none takes published scores"
                 " as they are"
             )
+        _refuse_also(config)
         return None, [], []
+    if config.training.epochs == 0:
+        _refuse_also(config)
     manifest = load_manifest(config.data)
     train, val = training_rows(manifest, config.data.val_share)
     examples = [Example(row, target=row.mos) for row in train]
     return manifest, weigh_by_noise(examples, config.training.label_noise, manifest.path), val
+
+
+def _refuse_also(config: TrainTeacherConfig) -> None:
+    if config.data.also:
+        raise ConfigError(f"data.also={config.data.also}: {_NONE} learns from no further table")
 
 
 def _check_trainable(model: QualityModel, config: TrainTeacherConfig) -> None:
@@ -216,7 +227,7 @@ def _plan(model: QualityModel, config: TrainTeacherConfig, labelled: int, val: i
         log.info("  %-24s %9.2f GMACs", part, gmacs)
     tell_test_views(config.test_views)
     epochs, batch = config.training.epochs, config.training.batch_size
-    what = f"{epochs} epochs of batches of {batch}" if epochs else "calibrated, not trained"
+    what = f"{epochs} epochs of batches of {batch}" if epochs else "nothing is trained"
     if config.folds > 1:
         what += f", {config.folds} folds"
     log.info("plan: %d labelled videos, %d for validation, %s", labelled, val, what)

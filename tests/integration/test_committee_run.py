@@ -73,6 +73,11 @@ def test_a_committee_killed_in_its_second_fold_goes_on_there(
     between = load_file(out / "bundle" / "model.safetensors")
     for key, value in whole.items():
         torch.testing.assert_close(between[key], value, rtol=1e-5, atol=1e-6)
+    # An unreadable note of a finished fold costs that fold, not the run.
+    (out / "result.json").unlink()
+    (out / "fold_2" / "done.json").write_text("{")
+    again = run_stage("train_teacher", out, *FOLDS, resumed=True)
+    assert again["steps"] == result["steps"]
     first, second = (whole[f"teachers.{k}.head.0.weight"] for k in (0, 1))
     assert not torch.allclose(first, second, atol=0.05)  # each fold has a start of its own
 
@@ -133,6 +138,7 @@ def test_without_labels_the_bundle_says_that_it_is_not_calibrated(
         ([*OWN, "training=teacher"], "nothing to train: its members are frozen"),
         ([*OWN, "folds=2"], "folds=2: a committee has to be trained"),
         (["data=none"], "data=none: there is nothing to learn from; training=none"),
+        ([*OWN, "data.also=[x.csv]"], "learns from no further table"),
         ([*FOLDS[:-1], "folds=4"], "folds=4, but the training videos have 3 contents"),
     ],
 )

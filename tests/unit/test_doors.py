@@ -168,7 +168,7 @@ CHOICES = [(group, name) for group, names in config_groups().items() for name in
 @pytest.mark.parametrize(("group", "name"), CHOICES, ids=str)
 def test_every_choice_composes_with_a_budget(group: str, name: str) -> None:
     word = f"{group}={name}"
-    if group == "teacher":
+    if group in ("teacher", "experiment"):
         assert check_overrides("train_teacher", [word]).teacher["_target_"]
         return
     if word == "training=none":  # for teachers of published scores

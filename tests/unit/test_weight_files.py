@@ -125,6 +125,17 @@ def test_a_pickle_that_needs_code_is_refused(
     assert "this ran" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"", "cannot be read as weights: EOFError"), (b"<!DOCTYPE html><html>", "is a web page")],
+)
+def test_what_is_no_file_of_weights_says_so(content: bytes, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "net.pth"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=words):
+        read_state(path)
+
+
 def test_fill_is_strict_and_names_the_keys() -> None:
     net = nn.Linear(2, 1)
     good = {"weight": torch.zeros(1, 2), "bias": torch.zeros(1)}

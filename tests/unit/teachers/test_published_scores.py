@@ -81,6 +81,13 @@ def test_what_trains_under_each_fusion() -> None:
         assert model.members["a"].gain.grad is None
 
 
+def test_a_published_head_is_left_alone_beside_a_fused_one() -> None:
+    """Its loss would move the features that the fused head looks at."""
+    members = {"a": {**OWN, "trainable": True}, "b": NEW}
+    model = TeacherEnsemble(members, hidden=4).train()
+    assert not model(_batch(model)).member_scores["a"].requires_grad
+
+
 def test_the_linear_regressor_of_rq_vqa_is_linear() -> None:
     members = {"b": {**NEW, "view": FRAMES}}
     model = TeacherEnsemble(members, hidden=4, linear=True, dropout=0.0).eval()
@@ -131,6 +138,8 @@ def test_a_member_without_weights_names_itself() -> None:
         ({"a": {**OWN, "kind": "brightnes"}}, "members.a.kind='brightnes' is not a choice; did"),
         ({"a": {"kind": "brightness"}}, "members.a: view is missing"),
         ({"a": {**OWN, "gain": 2}}, "members.a.gain"),
+        ({"a": None}, "members.a: None are no options; leave a member out with ~teacher.members.a"),
+        ({"a": {**OWN, "trainable": "yes"}}, "members.a.trainable='yes': give true or false"),
     ],
 )
 def test_bad_options_are_named(options: dict, words: str) -> None:
