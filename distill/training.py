@@ -82,6 +82,11 @@ class QualityModule(pl.LightningModule):
             member, _ = self._loss(score, batch)
             total = total + self.settings.member_loss * member
             parts[f"member_{name}"] = member.detach()
+        if not total.requires_grad:
+            raise TrainingError(
+                "the loss moves nothing: the members train for themselves (teacher.fusion=late), so"
+                " training.member_loss must be above 0"
+            )
         if not torch.isfinite(total):
             values = ", ".join(f"{name} {float(value):.3g}" for name, value in parts.items())
             raise TrainingError(

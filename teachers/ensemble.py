@@ -13,7 +13,7 @@ from distill.model import FEATURES, Prediction, QualityModel, full_precision
 from teachers.member import Member
 from teachers.members import make_member
 
-FUSIONS = ("concat", "mean", "weighted")
+FUSIONS = ("concat", "mean", "weighted", "late")
 HEADS = ("new", "own")
 
 
@@ -26,7 +26,8 @@ class TeacherEnsemble(QualityModel):
             that its network was published with. Members with equal views that are all frozen or
             all trainable share one view.
         fusion: ``concat`` puts an MLP on the features side by side; ``mean`` and ``weighted``
-            average the members' scores, with weights that are learned and sum to 1.
+            average the members' scores, with weights that are learned and sum to 1, and train
+            them for their average; ``late`` averages members that each train for themselves.
         hidden: width of the MLPs.
         dropout: in [0, 1), before each last layer.
         linear: no activation in the MLPs and no norm before them, as RQ-VQA and SimpleVQA have it.
@@ -84,7 +85,7 @@ class TeacherEnsemble(QualityModel):
         dims = [member.feature_dim for _, member in self._named()]
         self.head = _mlp(sum(dims), hidden, dropout, linear) if fusion == "concat" else None
         self.shares = nn.Parameter(torch.zeros(len(dims))) if fusion == "weighted" else None
-        alone = fusion == "mean" and len(dims) == 1 and not self.member_heads
+        alone = fusion in ("mean", "late") and len(dims) == 1 and not self.member_heads
         mean, std = self._named()[0][1].own_scale if alone else (0.0, 1.0)
         self.set_score_scale(
             mean if score_mean is None else score_mean, std if score_std is None else score_std
@@ -189,6 +190,8 @@ class TeacherEnsemble(QualityModel):
 
     def _average(self, scores: Mapping[str, Tensor]) -> Tensor:
         stacked = torch.stack(list(scores.values()), dim=-1)
+        if self.fusion == "late":  # each has a loss of its own, and no part in the others'
+            stacked = stacked.detach()
         if self.shares is None:
             return stacked.mean(-1)
         return (stacked * self.shares.float().softmax(0)).sum(-1)

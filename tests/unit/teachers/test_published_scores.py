@@ -81,6 +81,18 @@ def test_what_trains_under_each_fusion() -> None:
         assert model.members["a"].gain.grad is None
 
 
+def test_late_fusion_averages_members_that_train_for_themselves() -> None:
+    model = TeacherEnsemble({"a": NEW, "b": {**NEW, "view": FRAMES}}, fusion="late", hidden=4)
+    says = model.train()(_batch(model))
+    torch.testing.assert_close(
+        says.score, (says.member_scores["a"] + says.member_scores["b"]).detach() / 2
+    )
+    assert not says.score.requires_grad
+    says.member_scores["a"].sum().backward()
+    moved = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
+    assert moved and all(".a." in name for name in moved)
+
+
 def test_a_published_head_is_left_alone_beside_a_fused_one() -> None:
     """Its loss would move the features that the fused head looks at."""
     members = {"a": {**OWN, "trainable": True}, "b": NEW}
