@@ -69,7 +69,7 @@ def main() -> int:
         return 2
     test = read_manifest(table).split("test")
     systems = {name: [name] for name in MEMBERS}
-    systems |= dict.fromkeys(("fused", "late", "committee"), list(MEMBERS))
+    systems |= {name: list(MEMBERS) for name in ("fused", "late", "committee")}
     scored: dict[str, list[list[Scored]]] = {}
     for seed in range(options.seeds):
         for name, members in systems.items():
