@@ -17,7 +17,7 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from distill.checks import as_list, at_least, between, one_of, unknown_option
+from distill.checks import above, as_list, at_least, between, one_of, unknown_option
 from distill.errors import ConfigError
 from distill.options import DataConfig, ReaderConfig, TrackingConfig, TrainingConfig
 
@@ -89,13 +89,22 @@ class PseudoLabelConfig(StageConfig):
         batch_size: videos per forward pass.
         device: auto, cpu, cuda, cuda:1 ...
         retry_failed: try the videos again that failed before.
+        commit_every: videos that are committed as one part: what a SIGKILL costs at the most.
+            The same for all processes that work on a store at a time.
+        lease: seconds without a sign of life after which what another machine's process began
+            is taken over; on one machine, at once after its end.
+        sample: videos that a dry run labels.
         tracking: see there.
-        dry_run: check everything, print the plan, exit.
+        dry_run: check everything, label a sample without writing it, say what the whole pool will
+            take, exit.
     """
 
     teacher_bundle: str | None = None
     pool: str | None = None
     store: str | None = None
+    commit_every: int = 32
+    lease: float = 600.0
+    sample: int = 16
     batch_size: int = 4
     device: str = "auto"
     retry_failed: bool = False
@@ -105,6 +114,9 @@ class PseudoLabelConfig(StageConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least("batch_size", self.batch_size, 1)
+        at_least("commit_every", self.commit_every, 1)
+        above("lease", self.lease, 0)
+        at_least("sample", self.sample, 1)
 
 
 @dataclass
@@ -114,7 +126,9 @@ class TrainStudentConfig(StageConfig):
     Attributes:
         student: class and arguments; swin_t where its weights can be had, else compact.
         budget: cap in GMACs a video (fvcore multiply-adds); None checks nothing.
-        labels: folder of a label store; None takes the newest, ``none`` uses no pseudo-labels.
+        labels: folder of a label store, or a CSV with the columns filename and score; None takes
+            the newest store, ``none`` uses no pseudo-labels.
+        labels_root: folder that the names of such a CSV start from; None is its own.
         init: folder of a bundle whose weights it starts from: the same network, perhaps of other
             data, as LSVQ before KVQ; None starts from what the network's own options say.
         loss: term name -> weight.
@@ -128,6 +142,7 @@ class TrainStudentConfig(StageConfig):
     student: dict[str, Any] = field(default_factory=dict)
     budget: Any = None
     labels: str | None = None
+    labels_root: str | None = None
     init: str | None = None
     loss: dict[str, float] = field(default_factory=dict)
     training: TrainingConfig = field(default_factory=TrainingConfig)

@@ -40,6 +40,12 @@ class LabelStoreError(DistillError):
     """A label store cannot be read, or belongs to another teacher."""
 
 
+class StoreFullError(LabelStoreError):
+    """No space is left for labels; what was committed is kept, and the next start goes on."""
+
+    exit_code = 4
+
+
 class CacheError(DistillError):
     """Cached features cannot be written."""
 

@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from distill.data.dataset import Batch, Example
 from distill.data.features import FeatureStore
-from distill.data.loading import Waiting, eval_loader
+from distill.data.loading import Waiting, stream_loader
 from distill.data.manifest import Row
 from distill.data.reader import VideoInfo, VideoReader
 from distill.errors import ConfigError
@@ -66,7 +66,7 @@ def pick_device(name: str) -> torch.device:
 @torch.inference_mode()
 def score_rows(
     model: QualityModel,
-    rows: Sequence[Row],
+    rows: Iterable[Row],
     reader: VideoReader,
     *,
     batch_size: int = 4,
@@ -81,7 +81,7 @@ def score_rows(
 
     Args:
         model: the network; put into evaluation mode and moved to ``device``.
-        rows: the videos.
+        rows: the videos, however many: taken as they are decoded, in this process.
         reader: of the videos.
         batch_size: videos per forward pass; scores do not depend on it (to 1e-5).
         num_workers: decoding processes.
@@ -96,22 +96,29 @@ def score_rows(
     """
     target = pick_device(device)
     model = model.to(target).eval()
-    examples = [Example(row) for row in rows]
-    loader = eval_loader(
-        examples, model.views, reader, batch_size=batch_size, num_workers=num_workers,
+    ahead: dict[int, Row] = {}  # those that were taken and not yet scored
+
+    def examples() -> Iterator[Example]:
+        for index, row in enumerate(rows):
+            ahead[index] = row
+            yield Example(row)
+
+    loader = stream_loader(
+        examples(), model.views, reader, batch_size=batch_size, num_workers=num_workers,
         prefetch=prefetch, frozen_views=model.frozen_views(), features=features, waiting=waiting,
         test_views=test_views,
     )  # fmt: skip
     position, start, hdr = 0, time.perf_counter(), 0
     for batch in loader:
         size = len(batch) + len(batch.failed)
-        results = dict(_score_batch(model, batch.to(target), rows))
+        results = dict(_score_batch(model, batch.to(target), ahead))
         seconds = (time.perf_counter() - start) / size
         hdr += sum(info.hdr for info in batch.infos)
         for index, reason in batch.failed:
-            results[index] = Scored(rows[index], error=reason)
+            results[index] = Scored(ahead[index], error=reason)
         for index in range(position, position + size):
             found = results[index]
+            del ahead[index]
             yield Scored(**{**found.__dict__, "seconds": seconds})
         position, start = position + size, time.perf_counter()
     if hdr:
@@ -122,7 +129,7 @@ def score_rows(
 
 
 def _score_batch(
-    model: QualityModel, batch: Batch, rows: Sequence[Row]
+    model: QualityModel, batch: Batch, rows: Mapping[int, Row]
 ) -> Iterator[tuple[int, Scored]]:
     if len(batch) == 0:
         return

@@ -58,7 +58,7 @@ class Run:
             "command": shlex.join(sys.argv),
             "python": platform.python_version(),
             "platform": platform.platform(),
-            "packages": {name: _version(name) for name in _PACKAGES},
+            "packages": packages(),
             "git": git_state(),
         }
         began = resumed and (self.folder / RECORD).is_file()
@@ -184,6 +184,11 @@ def git_state() -> dict[str, Any]:
         return {"commit": commit, "dirty": bool(git("status", "--porcelain"))} if commit else {}
     except (OSError, subprocess.TimeoutExpired):
         return {}
+
+
+def packages() -> dict[str, str]:
+    """Versions of what decides numbers here; '' for what is not installed."""
+    return {name: _version(name) for name in _PACKAGES}
 
 
 def _version(name: str) -> str:

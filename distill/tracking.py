@@ -111,6 +111,13 @@ class Tracker:
             found.append(WandbLogger(experiment=self._wandb.experiment, prefix=part))
         return found
 
+    def progress(self, values: Mapping[str, float], step: int) -> None:
+        """Numbers of a moment of a run that trains nothing; ``step`` counts what is done."""
+        for logger in self.loggers():
+            logger.log_metrics(dict(values), step)
+        if first_process():
+            self.csv.save()
+
     def summary(self, values: Mapping[str, Any]) -> None:
         """Final figures of the run."""
         if self._wandb:

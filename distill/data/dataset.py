@@ -162,7 +162,10 @@ class VideoDataset(Dataset[Sample]):
     def __getitem__(self, key: int | tuple[int, int]) -> Sample:
         """A sample by position, or by (epoch, position) in training."""
         epoch, index = key if isinstance(key, tuple) else (0, key)
-        example = self.examples[index]
+        return self.sample(self.examples[index], index, epoch)
+
+    def sample(self, example: Example, index: int, epoch: int = 0) -> Sample:
+        """A sample of a video that need not be one of ``examples``."""
         path = example.row.path
         try:
             content = content_hash(path) if self.frozen_views or not self.train else ""

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 import torch
@@ -66,6 +67,47 @@ def eval_loader(
     )  # fmt: skip
     options = loader_options(num_workers, prefetch)
     return WatchedLoader(dataset, waiting, batch_size=batch_size, **options)
+
+
+def stream_loader(
+    examples: Iterable[Example],
+    views: Mapping[str, View],
+    reader: VideoReader,
+    *,
+    batch_size: int,
+    num_workers: int,
+    prefetch: int = 2,
+    frozen_views: Sequence[str] = (),
+    features: FeatureStore | None = None,
+    waiting: "Waiting | None" = None,
+    test_views: int = 1,
+) -> "WatchedLoader":
+    """``eval_loader`` of videos that come one by one, however many: once around.
+
+    No process holds more of them than it reads ahead: ``examples`` is iterated in this process as
+    batches are asked for, and each video goes to the worker that decodes it.
+    """
+    dataset = _Stream(
+        (), views, reader, train=False, frozen_views=frozen_views, features=features,
+        test_views=test_views,
+    )  # fmt: skip
+    options = loader_options(num_workers, prefetch)
+    batches = _batches(examples, batch_size)
+    return WatchedLoader(dataset, waiting, batch_sampler=batches, **options)
+
+
+class _Stream(VideoDataset):
+    """Videos that come with their keys."""
+
+    def __getitem__(self, key: tuple[int, Example]) -> Sample:  # type: ignore[override]
+        index, example = key
+        return self.sample(example, index)
+
+
+def _batches(examples: Iterable[Example], size: int) -> Iterator[list[tuple[int, Example]]]:
+    source = enumerate(examples)
+    while batch := list(islice(source, size)):
+        yield batch
 
 
 def loader_options(num_workers: int, prefetch: int) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from distill.data.identity import content_hash, seed_of
 from distill.data.manifest import Manifest, Problem, Row, read_manifest
 from distill.errors import BundleError, ConfigError, LabelStoreError, ManifestError
 from distill.labels import Label, LabelStore, find_store
+from distill.labels.scores_csv import ScoresCsv
 from distill.ladder.demo import make_demo
 from distill.model import QualityModel, network_class
 from distill.options import DataConfig
@@ -147,12 +148,23 @@ def take_bundle(given: str | None, outputs: Path, role: str, option: str) -> Bun
     return bundle
 
 
-def take_labels(given: str | None, outputs: Path) -> LabelStore | None:
+def take_labels(given: str | None, outputs: Path, root: str | None = None) -> LabelStore | None:
     """The label store that an option names, the newest, or None for ``labels=none``.
+
+    Args:
+        given: a folder, a ``filename,score`` CSV, ``none``, or None for the newest store.
+        outputs: folder of runs.
+        root: folder that the names of a CSV start from; None is its own.
 
     Raises:
         LabelStoreError: none there, or it cannot be read.
+        ConfigError: a root without a CSV.
     """
+    if given and given.lower().endswith(".csv") and not folder(given).is_dir():
+        log.info("pseudo-labels: %s, of a teacher and under a licence that nobody told", given)
+        return ScoresCsv(folder(given), folder(root) if root else None)
+    if root:
+        raise ConfigError(f"labels_root={root} says nothing about labels={given}: it is no CSV")
     if given == "none":
         log.info("pseudo-labels: none (labels=none)")
         return None

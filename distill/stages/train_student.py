@@ -99,7 +99,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     labelled = len(examples)
     # A resumed run goes on with its own labels, not with newer ones.
     labels = read_inputs(out).get("labels") if resumed else None
-    store = take_labels(labels or config.labels, Path(config.outputs))
+    store = take_labels(labels or config.labels, Path(config.outputs), config.labels_root)
     if store is not None:
         examples += pseudo_examples(store, train, held_out, training.pseudo_weight)
     model, start = build(target, kwargs, config.init)
