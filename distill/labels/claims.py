@@ -155,6 +155,7 @@ class Claims:
             return None
         number = max((_number(name) for name in others), default=-1) + 1
         mine = f"{chunk}.{number:04d}{_CLAIM}"
+        self._now()  # the file to link to may have been removed while this process slept
         if not link_new(self._file, self._claims / mine):
             return None
         if any(self._lives(name) for name in self._on(chunk) if name != mine):

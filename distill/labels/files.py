@@ -72,12 +72,16 @@ def publish(path: Path, data: bytes, writer: str) -> bool:
     if path.exists():
         return False
     whole = path.with_name(f".{path.name}.{writer}{TEMPORARY}")
-    try:
-        _write(whole, data)
-        made = link_new(whole, path)
-    finally:
-        with suppress(OSError):
-            remove(whole)
+    made: bool | None = None
+    while made is None:
+        try:
+            _write(whole, data)
+            # Gone: this process slept for so long that others took it for dead, and cleaned up.
+            with suppress(FileNotFoundError):
+                made = link_new(whole, path)
+        finally:
+            with suppress(OSError):
+                remove(whole)
     _sync_folder(path.parent)
     return made
 

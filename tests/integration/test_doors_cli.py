@@ -150,7 +150,7 @@ def test_a_signal_keeps_what_is_labelled_or_scored(root: Path, tmp_path: Path) -
         [sys.executable, *words, "tracking=none", "batch_size=1"], cwd=root, env=environment,
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    while not list(store.glob("part-*")):
+    while not list(store.glob("parts/[!.]*")):
         assert label.poll() is None, label.stderr.read()  # type: ignore[union-attr]
         time.sleep(0.05)
     label.send_signal(signal.SIGTERM)
