@@ -1,18 +1,23 @@
 """Claims and commits: a living claim is respected, a dead one taken over, a part published once."""
 
+import errno
 import json
 import os
 import pickle
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill.labels import Chunk, Claims, Label, LabelStore, keys_of, plan
+from distill.errors import StoreFullError
+from distill.labels import Chunk, Claims, Label, LabelStore, files, keys_of, plan
 from distill.labels.owners import Owner
 
 ROOT = Path(__file__).parents[3]
@@ -231,6 +236,45 @@ def test_the_heart_beats_by_itself(store: LabelStore) -> None:
         os.utime(file, (0, 0))
         while file.stat().st_mtime == 0:  # the test's own time limit ends it
             pass
+
+
+def test_every_write_fails_once_and_nothing_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails = 0
+    for at in range(1, 1000):
+        folder, calls = tmp_path / str(at), 0
+
+        def call(*args: Any, real: Any, at: int = at, **kwargs: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == at:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return real(*args, **kwargs)
+
+        with monkeypatch.context() as patch:
+            broken = {
+                name: partial(call, real=getattr(os, name))
+                for name in ("open", "write", "fsync", "link", "replace", "utime")
+            }
+            patch.setattr(files, "os", SimpleNamespace(**{**vars(os), **broken}))
+            try:
+                store = LabelStore.open(folder, {"teacher": "t"})
+                store.expect(len(PATHS))
+                first = label_all(store)
+            except StoreFullError:
+                fails += 1
+            else:
+                assert first == PATHS
+                if calls < at:
+                    break
+        kept = LabelStore(folder).read() if (folder / "meta.json").exists() else []
+        store = LabelStore.open(folder, {"teacher": "t"})
+        again = label_all(store)
+        assert sorted([*(row.path for row in kept), *again]) == PATHS
+        assert statuses(store) == dict.fromkeys(PATHS, "ok")
+        assert not list(folder.rglob("*.claim")) and not list(folder.rglob(".*"))
+    assert fails > 25
 
 
 def test_owners() -> None:

@@ -183,7 +183,9 @@ def test_no_space_is_told_and_leaves_nothing(
     for step in ("open", "write", "fsync", "link"):
         with monkeypatch.context() as patch:
             patch.setattr(f"distill.labels.files.os.{step}", full)
-            with pytest.raises(StoreFullError, match=r"No space left.*start again with store=") as e:
+            with pytest.raises(
+                StoreFullError, match=r"No space left.*start again with store="
+            ) as e:
                 labels.append([Label("b", "/b")])
         assert e.value.exit_code == 4
         assert os.listdir(tmp_path / "parts") == [], step
