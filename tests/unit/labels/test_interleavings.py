@@ -4,6 +4,7 @@ Each worker is a thread that waits before every step on the file system; hypothe
 it is, who dies there and who sleeps until its claims have run out.
 """
 
+import itertools
 import os
 import tempfile
 import threading
@@ -112,9 +113,12 @@ class Workers(RuleBasedStateMachine):
         LabelStore.open(self.folder, {"teacher": "t", "views": {}})
         self.workers: list[Worker] = []
         self.largest = 0
+        ids = itertools.count(1)
         self.patches = [
             mock.patch.object(files_module, "os", gated()),
             mock.patch.object(Owner, "is_dead", lambda owner: owner.id in self.dead()),
+            # In place of random ones, so that a failure can be played again.
+            mock.patch.object(Owner, "here", lambda: Owner(f"{next(ids):032x}", "h", "m", 1, "")),
         ]
         for patch in self.patches:
             patch.start()
