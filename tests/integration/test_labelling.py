@@ -119,6 +119,7 @@ def test_two_processes_share_the_work(place: Path, tmp_path: Path) -> None:
     assert _leftovers(store) == []
 
 
+@pytest.mark.slow
 def test_no_space_again_and_again(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,7 +142,7 @@ def test_no_space_again_and_again(
     kept = 0
     for at in range(1, 200):
         calls = 0
-        broken = {n: failing(n, at) for n in ("open", "write", "fsync", "link", "replace")}
+        broken = {n: failing(n, at) for n in ("open", "write", "link", "replace")}
         with monkeypatch.context() as patch:
             patch.setattr(files_module, "os", SimpleNamespace(**{**vars(os), **broken}))
             try:
