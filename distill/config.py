@@ -19,7 +19,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from distill.checks import above, as_list, at_least, between, one_of, unknown_option
 from distill.errors import ConfigError
-from distill.options import DataConfig, ReaderConfig, TrackingConfig, TrainingConfig
+from distill.options import (
+    DataConfig,
+    DoubtConfig,
+    ReaderConfig,
+    SelectConfig,
+    TrackingConfig,
+    TrainingConfig,
+)
 
 
 @dataclass
@@ -129,6 +136,10 @@ class TrainStudentConfig(StageConfig):
         labels: folder of a label store, or a CSV with the columns filename and score; None takes
             the newest store, ``none`` uses no pseudo-labels.
         labels_root: folder that the names of such a CSV start from; None is its own.
+        leak_check: how pseudo-labelled versions of val and test contents are found and kept out:
+            perceptual (by their looks, and all of the following; decodes 8 frames of each video,
+            once), hash (by the files' content, path and group), none (by path and group).
+        doubt, select: what becomes of the pseudo-labels; see there.
         init: folder of a bundle whose weights it starts from: the same network, perhaps of other
             data, as LSVQ before KVQ; None starts from what the network's own options say.
         loss: term name -> weight.
@@ -143,6 +154,9 @@ class TrainStudentConfig(StageConfig):
     budget: Any = None
     labels: str | None = None
     labels_root: str | None = None
+    leak_check: str = "perceptual"
+    doubt: DoubtConfig = field(default_factory=DoubtConfig)
+    select: SelectConfig = field(default_factory=SelectConfig)
     init: str | None = None
     loss: dict[str, float] = field(default_factory=dict)
     training: TrainingConfig = field(default_factory=TrainingConfig)
@@ -155,6 +169,7 @@ class TrainStudentConfig(StageConfig):
         super().__post_init__()
         at_least("training.epochs", self.training.epochs, 1)
         at_least("test_views", self.test_views, 1)
+        one_of("leak_check", self.leak_check, ("perceptual", "hash", "none"))
         if self.budget is None:
             return
         hint = "write the cap in GMACs a video, for example +budget=120"

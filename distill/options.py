@@ -159,6 +159,74 @@ class TrainingConfig:
 
 
 @dataclass
+class DoubtConfig:
+    """What becomes of pseudo-labels that the teacher's members and folds disagree about.
+
+    Attributes:
+        rule: none; quantile or sigma, of the spread; rank_change, the places that a label would
+            move in the ranking if it were drawn anew.
+        action: drop what is beyond the limit; weigh gives every label 1 / (1 + (doubt/limit)^2).
+        quantile: the limit of that rule: this share of the spreads lies below it.
+        sigma: the limit of that rule, in median spreads.
+        rank_change: the limit of that rule, in places, as a share of all labels.
+        shrink: pull the contents' mean pseudo-labels together by this factor; the differences
+            within a content stay. 1 is off, 0.1 was worth trying (docs/doubt.md).
+    """
+
+    rule: str = "none"
+    action: str = "drop"
+    quantile: float = 0.9
+    sigma: float = 3.0
+    rank_change: float = 0.1
+    shrink: float = 1.0
+
+    def __post_init__(self) -> None:
+        one_of("doubt.rule", self.rule, ("none", "quantile", "sigma", "rank_change"))
+        one_of("doubt.action", self.action, ("drop", "weigh"))
+        between("doubt.quantile", self.quantile, 0.01, 0.99)
+        above("doubt.sigma", self.sigma, 0)
+        between("doubt.rank_change", self.rank_change, 1e-6, 0.5)
+        between("doubt.shrink", self.shrink, 0, 1)
+
+
+@dataclass
+class SelectConfig:
+    """Which pseudo-labels are taken where there are more than wanted.
+
+    Attributes:
+        method: none takes all; histogram, as flat over the scores as can be; k_center, spread over
+            select.features.
+        count: videos to take at the most.
+        bins: of the histogram.
+        per_content: videos of one content at the most; None is any number.
+        features: of k_center: label (score, spread, duration, size) or members (their scores).
+        duplicates: videos left out because another is the same: frames (the same decoded frames,
+            in any container), bytes (the same file), none. Versions of a content are not the same.
+    """
+
+    method: str = "none"
+    count: int | None = None
+    bins: int = 10
+    per_content: int | None = None
+    features: str = "label"
+    duplicates: str = "frames"
+
+    def __post_init__(self) -> None:
+        one_of("select.method", self.method, ("none", "histogram", "k_center"))
+        for name in ("count", "bins", "per_content"):
+            at_least(f"select.{name}", getattr(self, name), 1)
+        one_of("select.features", self.features, ("label", "members"))
+        one_of("select.duplicates", self.duplicates, ("frames", "bytes", "none"))
+        if self.method == "none" and (self.count is not None or self.per_content is not None):
+            raise ConfigError(
+                "select.count and select.per_content say how select.method=histogram or k_center"
+                " chooses; give one of them"
+            )
+        if self.method != "none" and self.count is None:
+            raise ConfigError(f"select.method={self.method} needs select.count=NUMBER")
+
+
+@dataclass
 class TrackingConfig:
     """Where the numbers go besides the run directory.
 

@@ -36,7 +36,7 @@ def scatter(
     )
     axes.set_aspect("equal")
     axes.legend(loc="upper left", fontsize=8, frameon=False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def distributions(path: Path, series: Mapping[str, Sequence[float]], title: str) -> None:
@@ -51,7 +51,7 @@ def distributions(path: Path, series: Mapping[str, Sequence[float]], title: str)
         )  # fmt: skip
     axes.set(xlabel="score", ylabel="density", title=title)
     axes.legend(fontsize=8, frameon=False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def curves(path: Path, logs: Sequence[Path]) -> None:
@@ -76,7 +76,7 @@ def curves(path: Path, logs: Sequence[Path]) -> None:
         axes.grid(alpha=0.25)
         if axes.lines:
             axes.legend(fontsize=8, frameon=False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def worst_cases(
@@ -100,7 +100,7 @@ def worst_cases(
                 axis.imshow(frame)
         except VideoError as error:
             axis.text(0.5, 0.5, error.reason, ha="center", wrap=True, fontsize=7)
-    _save(figure, path)
+    save(figure, path)
 
 
 def comparison(path: Path, rows: Sequence[Mapping[str, object]], title: str) -> None:
@@ -123,7 +123,7 @@ def comparison(path: Path, rows: Sequence[Mapping[str, object]], title: str) -> 
     axes.margins(y=0.25)
     axes.set(xlabel="SRCC, with the 95% bootstrap interval over contents", title=title)
     axes.grid(axis="x", alpha=0.25)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _smooth(values: Sequence[float], window: int = 10) -> np.ndarray:
@@ -133,7 +133,8 @@ def _smooth(values: Sequence[float], window: int = 10) -> np.ndarray:
     return (total[ends] - total[starts]) / (ends - starts)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure and forget it."""
     figure.tight_layout()
     figure.savefig(path, dpi=120)
     plt.close(figure)

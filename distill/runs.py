@@ -63,7 +63,7 @@ class Run:
         }
         began = resumed and (self.folder / RECORD).is_file()
         earlier = json.loads((self.folder / RECORD).read_text(encoding="utf-8")) if began else []
-        self._write(RECORD, [*earlier, record])
+        self.write(RECORD, [*earlier, record])
 
     @property
     def plots(self) -> Path:
@@ -84,7 +84,7 @@ class Run:
             raise ConfigError(
                 f"{self.folder}: cannot be resumed, its inputs changed: {'; '.join(changed)}"
             )
-        self._write(INPUTS, found)
+        self.write(INPUTS, found)
 
     def problems(self, problems: Sequence[Problem]) -> None:
         """Write the videos that were left out, with reasons."""
@@ -96,9 +96,10 @@ class Run:
 
     def finish(self, result: dict[str, Any]) -> None:
         """Write the result; a run with one is finished."""
-        self._write(RESULT, result)
+        self.write(RESULT, result)
 
-    def _write(self, name: str, value: Any) -> None:
+    def write(self, name: str, value: Any) -> None:
+        """Write a JSON file; NaN becomes null."""
         if not first_process():
             return
         text = json.dumps(_plain(value), indent=2, default=str, allow_nan=False)

@@ -10,10 +10,10 @@ from distill.bundle import Bundle, find_bundle, load_bundle, uncalibrated
 from distill.config import folder, split_target
 from distill.data.adapters import read_published
 from distill.data.dataset import Example
-from distill.data.identity import content_hash, seed_of
+from distill.data.identity import seed_of
 from distill.data.manifest import Manifest, Problem, Row, read_manifest
 from distill.errors import BundleError, ConfigError, LabelStoreError, ManifestError
-from distill.labels import Label, LabelStore, find_store
+from distill.labels import LabelStore, find_store
 from distill.labels.scores_csv import ScoresCsv
 from distill.ladder.demo import make_demo
 from distill.model import QualityModel, network_class
@@ -178,56 +178,6 @@ def take_labels(given: str | None, outputs: Path, root: str | None = None) -> La
     how = "" if given else " (the newest; another: labels=FOLDER, without: labels=none)"
     log.info("pseudo-labels: %s%s", path, how)
     return store
-
-
-def pseudo_examples(
-    store: LabelStore, labelled: list[Row], held_out: list[Row], weight: float
-) -> list[Example]:
-    """Examples of the usable labels.
-
-    Args:
-        store: of the teacher.
-        labelled: videos that have a MOS, which counts more than a pseudo-label.
-        held_out: validation and test videos; every version of their contents is kept out.
-        weight: of each example.
-
-    Raises:
-        LabelStoreError: no usable label.
-    """
-    labels, total = store.read(), store.meta.get("videos")
-    if total and len(labels) < total:
-        log.warning(
-            "%s: %d of %d videos are labelled; `python pseudo_label.py store=%s` goes on",
-            store.folder, len(labels), total, store.folder,
-        )  # fmt: skip
-    usable = [label for label in labels if label.status == "ok"]
-    groups = {row.group for row in held_out}
-    paths = {str(row.path) for row in (*labelled, *held_out)}
-    # By content too: a copy or a link of a held-out video has another path and another group.
-    contents = {content_hash(row.path) for row in (*labelled, *held_out)}
-    kept = [
-        label
-        for label in usable
-        if label.path not in paths and label.group not in groups and label.content not in contents
-    ]
-    if len(kept) < len(usable):
-        log.warning(
-            "%d pseudo-labelled videos are left out: they have a MOS, or their content is in val"
-            " or test",
-            len(usable) - len(kept),
-        )
-    gone = [label.path for label in kept if not Path(label.path).is_file()]
-    if gone:
-        log.warning("%d pseudo-labelled videos are gone, for example %s", len(gone), gone[0])
-        kept = [label for label in kept if Path(label.path).is_file()]
-    if not kept:
-        raise LabelStoreError(f"{store.folder}: no usable pseudo-label; or train with labels=none")
-    return [_example(label, weight) for label in kept]
-
-
-def _example(label: Label, weight: float) -> Example:
-    row = Row(label.video, Path(label.path), group=label.group)
-    return Example(row, target=label.score, weight=weight, pseudo=True)
 
 
 def without_weights(kwargs: dict[str, Any]) -> dict[str, Any]:

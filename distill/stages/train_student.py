@@ -4,6 +4,7 @@
     python train_student.py student=swin_t +budget=120      always the Swin-T
     python train_student.py student=compact +budget=4       EfficientNet-Lite0
     python train_student.py +budget=120 labels=none         without pseudo-labels
+    python train_student.py +budget=120 doubt.rule=sigma    without the most doubtful of them
     python train_student.py -m +budget=20,120               one run for each cap
     python train_student.py +budget=120 dry_run=true        check everything, print the plan
     python train_student.py +budget=120 resume=true         go on after a kill
@@ -49,12 +50,13 @@ from distill.stages.inputs import (
     digest,
     load_manifest,
     network,
-    pseudo_examples,
     score_scale,
     take_labels,
     training_rows,
     without_weights,
 )
+from distill.stages.label_report import report_choice
+from distill.stages.pseudo import choose_labels, examples_of
 from distill.tracking import Tracker
 
 log = logging.getLogger(__name__)
@@ -100,8 +102,10 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     # A resumed run goes on with its own labels, not with newer ones.
     labels = read_inputs(out).get("labels") if resumed else None
     store = take_labels(labels or config.labels, Path(config.outputs), config.labels_root)
+    decisions = []
     if store is not None:
-        examples += pseudo_examples(store, train, held_out, training.pseudo_weight)
+        decisions = choose_labels(store, train, held_out, config, reader)
+        examples += examples_of(decisions, training.pseudo_weight)
     model, start = build(target, kwargs, config.init)
     tell_random_weights(model.random_backbones())
     tell_test_views(config.test_views)
@@ -131,6 +135,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         }
         plots.distributions(picture, series, "what the student learns from")
         tracker.picture("plots/targets", picture)
+        report_choice(decisions, [row.mos for row in train], this, tracker, reader)
     fitted = fit(model, examples, val, reader, config, this, tracker, manifest)
     if fitted is None:
         return {}

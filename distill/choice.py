@@ -1,0 +1,202 @@
+"""What becomes of each pseudo-label: kept, weighed or dropped, by which rule, and why."""
+
+import logging
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from distill.data.perceptual import exact_hash
+from distill.doubt import judge, shrink_contents
+from distill.errors import ConfigError
+from distill.labels import Label
+from distill.leaks import Leak
+from distill.options import DoubtConfig, SelectConfig
+from distill.selection import features_of, histogram, k_center, keys_of_videos
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What becomes of one pseudo-label.
+
+    Attributes:
+        label: of the store.
+        target: what the student learns: the score, or what shrinking made of it.
+        weight: 1 is kept, less is weighed, 0 is dropped.
+        rule: that weighed or dropped it: labelled, leak, gone, duplicate, doubt, selection;
+            empty where it is kept.
+        reason: one line.
+        match: the video that it was found to be a copy or a version of.
+        distance: of their looks, in bits of 64; NaN where they were not compared.
+        measure: what the rule of doubt looked at; NaN where it did not.
+    """
+
+    label: Label
+    target: float
+    weight: float = 1.0
+    rule: str = ""
+    reason: str = ""
+    match: str = ""
+    distance: float = math.nan
+    measure: float = math.nan
+
+    @property
+    def action(self) -> str:
+        """``kept``, ``weighed`` or ``dropped``."""
+        if self.weight == 0:
+            return "dropped"
+        return "kept" if self.weight == 1 else "weighed"
+
+    def dropped(self, rule: str, reason: str, match: str = "", distance: float = math.nan) -> (
+        "Decision"
+    ):  # fmt: skip
+        """The same label, dropped."""
+        return replace(
+            self, weight=0.0, rule=rule, reason=reason, match=match, distance=distance
+        )  # fmt: skip
+
+
+def choose(
+    labels: Sequence[Label],
+    leaks: Mapping[int, Leak],
+    labelled: Mapping[int, str],
+    gone: Sequence[int],
+    signatures: Mapping[Path, np.ndarray],
+    doubt: DoubtConfig,
+    select: SelectConfig,
+) -> list[Decision]:
+    """Decide on every label; each rule sees what those before it left.
+
+    Args:
+        labels: sound ones, scores finite.
+        leaks: position -> why it must stay out of training.
+        labelled: position -> the labelled video that it is.
+        gone: positions of videos that are no longer there.
+        signatures: for duplicates by decoded frames.
+        doubt, select: the rules.
+
+    Returns:
+        A decision per label, in their order.
+
+    Raises:
+        ConfigError: a rule cannot be applied to these labels.
+    """
+    found = [Decision(label, label.score) for label in labels]
+    for at in gone:
+        found[at] = found[at].dropped("gone", "the video is no longer there")
+    for at, match in labelled.items():
+        found[at] = found[at].dropped("labelled", "it has a MOS, which counts more", match)
+    for at, leak in leaks.items():
+        found[at] = found[at].dropped("leak", leak.reason, leak.match, leak.distance)
+    for at, first in _duplicates(labels, _left(found), signatures, select.duplicates).items():
+        reason = "the same file" if _same_file(labels[at], labels[first]) else "the same frames"
+        found[at] = found[at].dropped("duplicate", f"{reason} as another", labels[first].video)
+    _doubt(found, doubt)
+    _select(found, select)
+    _shrink(found, doubt.shrink)
+    return found
+
+
+def _left(found: Sequence[Decision]) -> list[int]:
+    return [at for at, decision in enumerate(found) if decision.weight > 0]
+
+
+def _same_file(one: Label, other: Label) -> bool:
+    return bool(one.content) and one.content == other.content
+
+
+def _duplicates(
+    labels: Sequence[Label], left: Sequence[int], signatures: Mapping[Path, np.ndarray], kind: str
+) -> dict[int, int]:
+    """Position -> the one of its copies that stays, whose path comes first."""
+    found: dict[int, int] = {}
+    first: dict[tuple[str, str | int], int] = {}
+    for at in sorted(left, key=lambda at: labels[at].path) if kind != "none" else ():
+        label, signature = labels[at], signatures.get(Path(labels[at].path))
+        same = [("bytes", label.content)] if label.content else []
+        if kind == "frames" and signature is not None:
+            same.append(("frames", f"{exact_hash(signature)} {label.num_frames}"))
+        seen = [first[key] for key in same if key in first]
+        if seen:
+            found[at] = seen[0]
+        for key in same:
+            first.setdefault(key, found.get(at, at))
+    return found
+
+
+def _doubt(found: list[Decision], options: DoubtConfig) -> None:
+    left = _left(found)
+    if options.rule == "none" or not left:
+        return
+    std = np.array([found[at].label.std for at in left])
+    score = np.array([found[at].label.score for at in left])
+    threshold = float(getattr(options, options.rule))
+    told = judge(score, std, options.rule, options.action, threshold)
+    unknown = int((~np.isfinite(std)).sum())
+    if unknown:
+        log.warning(
+            "doubt.rule=%s: %d of %d pseudo-labels have no spread (a teacher of one member, or"
+            " scores from elsewhere); they are kept as they are", options.rule, unknown, len(left),
+        )  # fmt: skip
+    unit = "places" if options.rule == "rank_change" else "of spread"
+    for at, weight, measure in zip(left, told.weight, told.measure, strict=True):
+        reason = f"{options.rule}: {measure:.3g} {unit}, the limit is {told.limit:.3g}"
+        found[at] = replace(
+            found[at], weight=float(weight), measure=float(measure),
+            rule="doubt" if weight < 1 else "", reason=reason if weight < 1 else "",
+        )  # fmt: skip
+
+
+def _select(found: list[Decision], options: SelectConfig) -> None:
+    left = _left(found)
+    if options.method == "none" or not left:
+        return
+    assert options.count is not None
+    labels = [found[at].label for at in left]
+    content, key = [_content(label) for label in labels], keys_of_videos(labels)
+    if options.method == "histogram":
+        score = np.array([label.score for label in labels])
+        taken = histogram(score, content, key, options.count, options.bins, options.per_content)
+    else:
+        features = features_of(labels, options.features)
+        taken = k_center(features, content, key, options.count, options.per_content)
+    if len(taken) < options.count:
+        log.warning(
+            "select.count=%d: the pool has %d%s", options.count, len(taken),
+            f" of at most {options.per_content} a content" if options.per_content else "",
+        )  # fmt: skip
+    for number in sorted(set(range(len(left))) - set(taken.tolist())):
+        at = left[number]
+        found[at] = found[at].dropped("selection", f"{options.method}: enough others like it")
+
+
+def _shrink(found: list[Decision], factor: float) -> None:
+    left = _left(found)
+    if factor == 1 or not left:
+        return
+    contents = [_content(found[at].label) for at in left]
+    alone = sum(n == 1 for n in Counter(contents).values())
+    if alone == len(left):
+        raise ConfigError(
+            f"doubt.shrink={factor:g}: no content of the pool has two versions, so it would take"
+            " the differences between all labels away; name the contents in the column `group` of"
+            " the pool's table, or leave doubt.shrink=1"
+        )
+    if alone:
+        log.warning(
+            "doubt.shrink=%g: %d pseudo-labels are the only version of their content, and are"
+            " pulled to the mean with nothing to set them apart", factor, alone,
+        )  # fmt: skip
+    targets = shrink_contents(np.array([found[at].label.score for at in left]), contents, factor)
+    for at, target in zip(left, targets.tolist(), strict=True):
+        found[at] = replace(found[at], target=target)
+
+
+def _content(label: Label) -> str:
+    """Source content; a video that names none is its own."""
+    return label.group or label.path
