@@ -94,7 +94,11 @@ def sign(
             contents[path] = content or content_hash(path)
         except OSError as error:
             failed[path] = str(error.strerror or error)
-    todo = list({c: p for p, c in reversed(contents.items()) if c not in known}.values())
+    first: dict[str, Path] = {}
+    for path, content in contents.items():
+        if content not in known:
+            first.setdefault(content, path)
+    todo = list(first.values())
     if todo:
         log.info("looking at %d videos whose signature is not known; %s", len(todo), store.folder)
     fresh: dict[str, np.ndarray] = {}

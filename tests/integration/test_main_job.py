@@ -40,7 +40,8 @@ def test_every_run_says_what_it_was(runs: Path) -> None:
         assert list((run / "plots").glob("*.png")), stage
     names = {p.name for p in (runs / "train_student" / "a" / "plots").glob("*.png")}
     assert names == {
-        "curves.png", "targets.png", "test_scatter.png", "val_scatter.png", "val_worst.png"
+        "before_and_after.png", "curves.png", "disputed.png", "kinds.png", "targets.png",
+        "test_scatter.png", "val_scatter.png", "val_worst.png",
     }  # fmt: skip
 
 
