@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from distill.choice import Decision
 from distill.data.reader import VideoReader
@@ -34,11 +35,12 @@ def before_and_after(path: Path, decisions: Sequence[Decision], mos: Sequence[fl
     taken = [d for d in decisions if d.weight > 0]
     before = [d.label.score for d in decisions]
     after, weight = [d.target for d in taken], [d.weight for d in taken]
+    worth = f", worth {sum(weight):.1f}" if min(weight, default=1) < 1 else ""
     everything = np.array([*before, *after, *mos])
     # Of equal scores too a histogram must have a width.
     bins = list(np.linspace(everything.min() - 1e-6, everything.max() + 1e-6, 25))
     left.hist(after, bins=bins, weights=weight, color=BLUE, alpha=0.55,
-              label=f"learned: {len(taken)}, weighing {sum(weight):.4g}")  # fmt: skip
+              label=f"learned: {len(taken)}{worth}")  # fmt: skip
     left.hist(before, bins=bins, histtype="step", color="black", linewidth=1.2,
               label=f"labelled by the teacher: {len(before)}")  # fmt: skip
     if len(mos):
@@ -53,13 +55,15 @@ def before_and_after(path: Path, decisions: Sequence[Decision], mos: Sequence[fl
     order = np.argsort(list(acted.values()))
     counts = [list(acted.values())[at] for at in order]
     colours = [COLOURS[list(acted)[at][1]] for at in order]
-    bars = right.barh([names[at] for at in order], counts, color=colours)
+    bars = right.barh([names[at] for at in order], counts, color=colours, height=0.6)
     right.bar_label(bars, padding=3, fontsize=8)
     right.set_xlim(0, max(counts) * 1.18)
     right.tick_params(axis="y", labelsize=8)
     right.set(xlabel="videos", title="by rule")
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
+    left.yaxis.set_major_locator(MaxNLocator(integer=True))
+    right.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     save(figure, path)
 
 
@@ -81,9 +85,9 @@ def kinds(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     names = [f"{row['kind']}: {row['class']}  ({row['videos']})" for row in shown]
     axes.set_yticks(range(len(shown)), names, fontsize=8)
     axes.invert_yaxis()
-    axes.set(xlim=(0, 1), xlabel="share of the videos", title="what became of each kind of video")
-    axes.title.set_position((0.5, 1))
-    axes.legend(fontsize=8, frameon=False, ncols=3, loc="lower right", bbox_to_anchor=(1, 1.08))
+    axes.set(xlim=(0, 1), xlabel="share of the videos")
+    axes.set_title("what became of each kind of video", loc="left", fontsize=11)
+    axes.legend(fontsize=8, frameon=False, ncols=3, loc="lower right", bbox_to_anchor=(1.02, 0.99))
     axes.spines[["top", "right"]].set_visible(False)
     save(figure, path)
 
@@ -117,7 +121,7 @@ def sheet(
     for axis in axes.flat:
         axis.axis("off")
     for at, (axis, label) in enumerate(zip(axes.flat, labels, strict=False)):
-        lines = [_short(label.video), f"{label.score:.2f} ± {label.std:.2f}", *notes[at : at + 1]]
+        lines = [_short(label.video), f"{label.score:.2f} ± {label.std:.3f}", *notes[at : at + 1]]
         axis.set_title("\n".join(lines), fontsize=8)
         text = [f"{name} {value:.2f}" for name, value in label.members.items()]
         members = "\n".join("   ".join(text[i : i + 2]) for i in range(0, min(len(text), 6), 2))

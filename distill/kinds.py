@@ -14,6 +14,7 @@ from distill.labels import Label
 KINDS = ("size", "codec", "duration", "versions")
 _SIZES = (360, 540, 720, 1080)  # pixels of the short side
 _SECONDS = (3, 10, 60)
+_OF_A_CONTENT = 2
 _MANY = 10  # versions of a content
 ACTIONS = ("kept", "weighed", "dropped")
 
@@ -68,9 +69,17 @@ def lost_contents(decisions: Sequence[Decision]) -> list[str]:
 
 
 def disputed(labels: Iterable[Label], count: int) -> list[Label]:
-    """The labels with the largest spreads, largest first; ties by path."""
+    """The labels with the largest spreads, largest first, at most two of a content."""
     known = [label for label in labels if math.isfinite(label.std)]
-    return sorted(known, key=lambda label: (-label.std, label.path))[:count]
+    shown, found = Counter[str](), list[Label]()
+    for label in sorted(known, key=lambda label: (-label.std, label.path)):
+        content = label.group or label.path
+        if shown[content] < _OF_A_CONTENT:
+            found.append(label)
+            shown[content] += 1
+        if len(found) == count:
+            break
+    return found
 
 
 def _between(value: float, edges: Sequence[int], unit: str) -> str:

@@ -107,7 +107,9 @@ def sign(
         batch_size=4, num_workers=min(num_workers, len(todo)),
     )  # fmt: skip
     try:
-        with tqdm(total=len(todo), desc="signatures", unit="video", disable=not todo) as bar:
+        with tqdm(
+            total=len(todo), desc="signatures", unit="video", dynamic_ncols=True, disable=not todo
+        ) as bar:
             for batch in loader:
                 for at, index in enumerate(batch.index.tolist()):
                     # Under the hash of the labels' time: who asks again has nothing else.

@@ -196,3 +196,5 @@ def test_kinds_of_videos() -> None:
     assert sum(row["videos"] for row in rows.values()) == 4 * 4
     odd = [_label("x", std=0.2), _label("y", std=0.5), _label("z"), _label("w", std=0.5)]
     assert [label.video for label in disputed(odd, 3)] == ["w", "y", "x"]
+    versions = [_label(str(i), group="g", std=1.0 - i / 10) for i in range(4)]
+    assert [label.video for label in disputed([*versions, *odd], 3)] == ["0", "1", "w"]
