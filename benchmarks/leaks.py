@@ -60,11 +60,12 @@ def main() -> int:
     reader = make_reader()
     with tempfile.TemporaryDirectory(prefix="distill-leaks-") as name:
         folder = Path(name)
-        start = time.perf_counter()
+        start = time.process_time()
         found, _ = sign(dict.fromkeys((r.path for r in rows), ""), reader, _store(folder), 0)
-        seconds = time.perf_counter() - start
+        seconds = time.process_time() - start
         table = np.stack([found[row.path] for row in rows])
-        print(f"{len(rows)} videos, {1000 * seconds / len(rows):.0f} ms each to decode and sign\n")
+        each = 1000 * seconds / len(rows)
+        print(f"{len(rows)} videos, {each:.0f} ms of one core each to decode and sign\n")
         _versions(rows, table)
         _changed(rows, table, found, folder, reader, options.contents)
     start = time.perf_counter()

@@ -21,6 +21,9 @@ from tests.helpers.stages import STUDENT, TEACHER, TRAINING, run_stage
 from tests.helpers.video_files import X264, ffmpeg
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def smuggled(tmp_path_factory: pytest.TempPathFactory, demo_manifest: Path) -> Path:
     """A teacher, and a store of a pool with a val video in disguise, a copy and a remux."""
