@@ -3,6 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,8 @@ def choose_labels(
     contents: dict[Path, str] = {}
     if config.leak_check != "none":
         contents = {row.path: _content(row.path) for row in (*labelled, *held_out)}
+        # Scores from elsewhere come without hashes.
+        labels = [x if x.content else replace(x, content=_content(Path(x.path))) for x in labels]
     mine = {
         **{contents[row.path]: row.video for row in labelled if contents.get(row.path)},
         **{str(row.path): row.video for row in labelled},

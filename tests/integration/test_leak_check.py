@@ -20,7 +20,6 @@ from distill.tracking import Tracker
 from tests.helpers.stages import STUDENT, TEACHER, TRAINING, run_stage
 from tests.helpers.video_files import X264, ffmpeg
 
-
 pytestmark = pytest.mark.slow
 
 

@@ -71,6 +71,9 @@ def test_held_out_contents_stay_out_by_path_group_and_content(
     assert "2 pseudo-labelled videos are left out: they have a MOS" in caplog.text
     assert "3 pseudo-labelled videos are left out: their content is in val or test" in caplog.text
     assert "another name.mp4: the same file as a test video (test)" in caplog.text
+    foreign = LabelStore.open(tmp_path / "foreign", META)
+    foreign.append([_label(path, path.name, content="") for path in (copy, copied, good)])
+    assert [e.row.path for e in _examples(foreign, [train], [test], _config())] == [good]
     names = [e.row.video for e in _examples(store, [train], [test], _config(leak_check="none"))]
     assert names == ["another name.mp4", "good.mp4", "train again.mp4"]  # the link is a copy
 
