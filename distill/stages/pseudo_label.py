@@ -39,11 +39,13 @@ from distill.labels.files import full_disk
 from distill.labels.summary import summarise
 from distill.runs import Run, packages
 from distill.stages.inputs import load_manifest, take_bundle, tell_problems
+from distill.stages.label_report import report_labels
 from distill.stages.labelling_progress import Progress, tell_estimate
 from distill.tracking import Tracker
 
 log = logging.getLogger(__name__)
 _TABLE_ROWS = 10_000  # of the labels that W&B gets as a table
+_REPORTED = 100_000  # labels whose kinds and disputes are told, in memory
 _POLL = 5.0  # seconds between looks at what other processes hold
 
 
@@ -90,6 +92,8 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         data_wait = waiting.whole_share()
         log.info("labelling waited for videos %.0f%% of its time", 100 * data_wait)
         result = _report(store, this, tracker, bundle, config) | {"data_wait": round(data_wait, 4)}
+        if result["labelled"] <= _REPORTED:
+            report_labels(store.usable(), this, tracker, reader)
         tracker.close()
         this.finish(result)
     return result
@@ -199,11 +203,14 @@ def _report(
         tracker.histogram("pseudo_labels/member_spread", spreads.tolist())
         tracker.predictions("pseudo_labels", _first_rows(store, _TABLE_ROWS))
     tracker.summary({k: v for k, v in result.items() if k not in ("store", "teacher")})
-    log.info(
-        "labelled %d videos, %d failed; scores %.2f to %.2f, members differ by %.2f on average\n"
-        "store: %s", len(scores), found.failed, result.get("low", math.nan),
-        result.get("high", math.nan), found.spread, store.folder,
-    )  # fmt: skip
+    told = f"labelled {len(scores)} videos, {found.failed} failed"
+    if len(scores):
+        told += f"; scores {result['low']:.2f} to {result['high']:.2f}"
+    if result.get("spread") is not None:
+        told += f", members differ by {found.spread:.2f} on average"
+    log.info("%s\nstore: %s", told, store.folder)
+    if not len(scores):
+        return result
     newest = find_store(Path(config.outputs)) == store.folder
     log.info(
         "next: python train_student.py +budget=120%s", "" if newest else f" labels={store.folder}"
