@@ -20,7 +20,8 @@ from distill.data.reader import VideoReader
 from distill.errors import ConfigError, Interrupted
 from distill.model import QualityModel
 from distill.runs import Run, first_process
-from distill.stages.fit import Fitted, Trained, assess, optimise
+from distill.stages.assess import Fitted, Trained, assess
+from distill.stages.fit import optimise
 from distill.stages.further import without
 from distill.stages.inputs import MIN_TRAIN, MIN_VAL
 from distill.tracking import Tracker, metric_files

@@ -38,13 +38,8 @@ from distill.losses import WeightedLoss
 from distill.metrics import bootstrap_groups, evaluate
 from distill.model import QualityModel
 from distill.runs import Run, read_inputs
-from distill.stages.fit import (
-    Fitted,
-    fit,
-    scoring_options,
-    tell_random_weights,
-    tell_test_views,
-)
+from distill.stages.assess import Fitted, scoring_options
+from distill.stages.fit import fit, tell_random_weights, tell_test_views
 from distill.stages.further import build, further_examples
 from distill.stages.inputs import (
     digest,

@@ -36,14 +36,8 @@ from distill.label_noise import weigh_by_noise
 from distill.losses import WeightedLoss
 from distill.model import QualityModel
 from distill.runs import Run, first_process
-from distill.stages.fit import (
-    Fitted,
-    Trained,
-    assess,
-    fit,
-    tell_random_weights,
-    tell_test_views,
-)
+from distill.stages.assess import Fitted, Trained, assess
+from distill.stages.fit import fit, tell_random_weights, tell_test_views
 from distill.stages.folds import fit_committee, split_folds
 from distill.stages.further import build, further_examples
 from distill.stages.inputs import (

@@ -13,7 +13,7 @@ from distill.data.features import FeatureStore
 from distill.errors import ConfigError
 from distill.features import feature_store
 from distill.model import QualityModel
-from distill.stages import fit
+from distill.stages import feature_cache
 from teachers.timm_frames import TimmFrames
 from tests.helpers.stages import TRAINING, run_stage
 
@@ -82,7 +82,7 @@ def test_frozen_weights_of_the_checkpoint_make_the_features(
         seen.append(next(member.parameters()).detach().clone())
         return feature_store(model, folder, device)
 
-    monkeypatch.setattr(fit, "feature_store", watch)
+    monkeypatch.setattr(feature_cache, "feature_store", watch)
     words = [*FROZEN, f"training.feature_cache={tmp_path / 'cache'}"]
     run_stage("train_teacher", tmp_path / "run", *words)
     (tmp_path / "run" / "result.json").unlink()

@@ -1,0 +1,153 @@
+"""What comes after training: scores of validation, a calibration, plots, the table of problems."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distill import plots
+from distill.config import TrainStudentConfig, TrainTeacherConfig
+from distill.data.features import FeatureStore
+from distill.data.loading import decoding_workers
+from distill.data.manifest import Manifest, Problem, Row
+from distill.data.reader import VideoReader
+from distill.errors import ManifestError
+from distill.inference import Scored, pick_device, score_all
+from distill.metrics import Logistic4, Scores, calibrate, evaluate
+from distill.model import QualityModel
+from distill.runs import Run
+from distill.stages.feature_cache import cached_features
+from distill.tracking import Tracker
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Trained:
+    """What an optimiser left on disk.
+
+    Attributes:
+        checkpoint: the averaged weights of the best epoch; None where nothing was trained.
+        features: cached features of frozen members, where they were made.
+        minutes: of training, validation included; of this process only where it resumed.
+        steps: of the optimiser, all processes of a resumed run together.
+        data_wait: share of the time of training and its validation that they waited for videos;
+            features that were cached before are not part of it.
+        failed: videos of the training set that could not be decoded.
+    """
+
+    checkpoint: Path | None = None
+    features: FeatureStore | None = None
+    minutes: float = 0.0
+    steps: int = 0
+    data_wait: float = 0.0
+    failed: list[Problem] = field(default_factory=list)
+
+
+@dataclass
+class Fitted:
+    """A network that was trained, calibrated and measured.
+
+    Attributes:
+        model: with the weights that were measured.
+        calibration: raw score -> MOS; None where there were no labels.
+        val: calibrated scores on validation; None likewise.
+        minutes, steps, data_wait: see ``Trained``.
+    """
+
+    model: QualityModel
+    calibration: Logistic4 | None = None
+    val: Scores | None = None
+    minutes: float = 0.0
+    steps: int = 0
+    data_wait: float = 0.0
+
+
+def assess(
+    model: QualityModel,
+    val: Sequence[Row],
+    reader: VideoReader,
+    config: TrainTeacherConfig | TrainStudentConfig,
+    run: Run,
+    tracker: Tracker,
+    manifest: Manifest,
+    trained: Trained,
+    calibration_rows: Sequence[Row] = (),
+) -> Fitted:
+    """Score validation, calibrate, measure, write plots and the table of problems.
+
+    Args:
+        model: with the weights to measure.
+        val: what is measured.
+        reader, config, run, tracker, manifest: of the command.
+        trained: how it came about.
+        calibration_rows: what the calibration is fitted on; empty takes ``val``.
+
+    Raises:
+        ManifestError: too few videos can be decoded.
+    """
+    options = scoring_options(config)
+    device, every = pick_device(options["device"]), [*calibration_rows, *val]
+    features = trained.features or cached_features(model, every, reader, config, device)
+
+    def score(rows: Sequence[Row], what: str) -> list[Scored]:
+        return score_all(model, rows, reader, what=what, features=features, **options)
+
+    other = score(calibration_rows, "calibrating") if calibration_rows else []
+    scored = score(val, "validating")
+    failed = [
+        Problem(str(manifest.path), s.row.line, s.row.video, s.error)
+        for s in (*other, *scored)
+        if s.error
+    ]
+    run.problems([*manifest.problems, *failed, *trained.failed])
+    if failed or trained.failed:
+        count = len({problem.video for problem in (*failed, *trained.failed)})
+        log.warning("%d videos could not be decoded; see problems.csv", count)
+    sound = [s for s in scored if not s.error]
+    if len(sound) < 3:
+        reason = next(s.error for s in scored if s.error)
+        raise ManifestError(
+            f"{manifest.path}: only {len(sound)} of {len(scored)} validation videos have a score;"
+            f" the first that has none: {reason}"
+        )
+    raw = np.array([s.raw for s in sound])
+    mos = np.array([s.row.mos for s in sound])
+    learned = [s for s in other if not s.error] or sound
+    calibration = calibrate([s.raw for s in learned], [s.row.mos for s in learned])
+    predicted = np.asarray(calibration(raw))
+    scores = evaluate(predicted, mos, [s.row.group for s in sound])
+    _report(run, tracker, sound, predicted, scores, reader)
+    return Fitted(model, calibration, scores, trained.minutes, trained.steps, trained.data_wait)
+
+
+def _report(
+    run: Run, tracker: Tracker, sound: list[Scored], predicted: np.ndarray, scores: Scores,
+    reader: VideoReader,
+) -> None:  # fmt: skip
+    mos = [s.row.mos for s in sound]
+    plots.scatter(run.plots / "val_scatter.png", predicted.tolist(), mos, scores, "validation")
+    plots.worst_cases(run.plots / "val_worst.png", sound, predicted.tolist(), reader)
+    tracker.predictions(
+        "val",
+        [
+            {"video": s.row.video, "mos": s.row.mos, "predicted": float(p), "group": s.row.group}
+            for s, p in zip(sound, predicted, strict=True)
+        ],
+    )
+    tracker.picture("plots/val_scatter", run.plots / "val_scatter.png")
+    tracker.frames("plots/val_worst", run.plots / "val_worst.png")
+
+
+def scoring_options(config: TrainTeacherConfig | TrainStudentConfig) -> dict[str, Any]:
+    """How a training command scores videos: in its own batches and views, on its own device."""
+    return {
+        "batch_size": config.training.batch_size,
+        "num_workers": decoding_workers(config.data.num_workers),
+        "prefetch": config.data.prefetch,
+        "test_views": config.test_views,
+        "device": "cpu" if config.training.accelerator == "cpu" else "auto",
+    }
