@@ -13,6 +13,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -155,8 +156,12 @@ class Claims:
             return None
         number = max((_number(name) for name in others), default=-1) + 1
         mine = f"{chunk}.{number:04d}{_CLAIM}"
-        self._now()  # the file to link to may have been removed while this process slept
-        if not link_new(self._file, self._claims / mine):
+        made = None
+        while made is None:
+            self._now()  # makes the file to link to anew, should this process have slept
+            with suppress(FileNotFoundError):  # until now
+                made = link_new(self._file, self._claims / mine)
+        if not made:
             return None
         if any(self._lives(name) for name in self._on(chunk) if name != mine):
             remove(self._claims / mine)
@@ -202,11 +207,11 @@ class Claims:
     def _now(self) -> float:
         """A sign of life, and the time on the file system's clock: those of machines differ."""
         with self._lock:
-            try:
-                return touch(self._file)
-            except FileNotFoundError:  # others took this process for dead; it is not
+            while True:
+                with suppress(FileNotFoundError):
+                    return touch(self._file)
+                # Others took this process for dead while it slept; it is not.
                 publish(self._file, self._owner.to_json().encode(), self._owner.id)
-                return touch(self._file)
 
     def _beat(self) -> None:
         while not self._ended.wait(self.lease / _BEATS):

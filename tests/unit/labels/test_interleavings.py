@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -223,4 +223,5 @@ def _turns(machine: Workers) -> Iterator[Worker]:
 
 
 TestWorkers = Workers.TestCase
-TestWorkers.settings = settings(max_examples=50, stateful_step_count=40)
+# Without Phase.shrink, which takes minutes; add it to understand a failure.
+TestWorkers.settings = settings(max_examples=50, stateful_step_count=40, phases=(Phase.generate,))
