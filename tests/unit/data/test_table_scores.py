@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from distill.data.dataset import Example, VideoDataset, read_views
+from distill.data.dataset import Example, VideoDataset
+from distill.data.looks import read_views
 from distill.data.manifest import Row
 from distill.data.readers import make_reader
 from distill.data.tables import write_table

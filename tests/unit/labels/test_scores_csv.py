@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from distill.config import TrainStudentConfig
 from distill.data.identity import content_hash
+from distill.data.readers import make_reader
 from distill.errors import ConfigError, LabelStoreError, ManifestError
 from distill.labels import Label, LabelStore
 from distill.labels.__main__ import run
 from distill.labels.scores_csv import ScoresCsv, write_scores
-from distill.stages.inputs import pseudo_examples, take_labels
+from distill.stages.inputs import take_labels
+from distill.stages.pseudo import choose_labels, examples_of
 
 ROOT = Path(__file__).parents[3]
 
@@ -42,7 +45,9 @@ def test_a_table_is_read_as_a_store(tmp_path: Path, mark: str) -> None:
     assert "no such video below" in rows["gone.mp4"].reason
     assert store.meta["teacher"] == "unknown (RQ_VQA_results.csv)"
     assert store.meta["licenses"] == ["labels of RQ_VQA_results.csv: licence unknown"]
-    assert [e.target for e in pseudo_examples(store, [], [], 1.0)] == [3.25, 1.0]
+    config = TrainStudentConfig(leak_check="hash")
+    decisions = choose_labels(store, [], [], config, make_reader("auto"))  # type: ignore[arg-type]
+    assert [e.target for e in examples_of(decisions, 1.0)] == [3.25, 1.0]
 
 
 def test_names_start_from_the_tables_folder(tmp_path: Path) -> None:
