@@ -73,6 +73,8 @@ class Claims:
         with writing(self.folder):
             for chunk, name in list(self._held.items()):
                 self._drop(chunk, name)
+            if kind is None:  # others may have died meanwhile
+                self._clean()
             remove(self._file)
 
     def claim_next(self) -> Chunk | None:
