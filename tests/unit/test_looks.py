@@ -190,10 +190,10 @@ def test_a_bundle_keeps_its_looks_and_older_ones_have_one(tmp_path: Path) -> Non
     model = TeacherEnsemble(**kwargs)
     prints = set()
     for looks in (1, 3):
+        architecture = {"_target_": "teachers.ensemble.TeacherEnsemble", **kwargs}
         spec = save_bundle(
-            tmp_path, model, role="teacher",
-            architecture={"_target_": "teachers.ensemble.TeacherEnsemble", **kwargs}, calibration=None, cost={}, provenance={}, licenses=[], metrics={},
-            test_views=looks,
+            tmp_path, model, role="teacher", architecture=architecture, calibration=None, cost={},
+            provenance={}, licenses=[], metrics={}, test_views=looks,
         )  # fmt: skip
         assert load_bundle(tmp_path).test_views == looks
         prints.add(spec["fingerprint"])

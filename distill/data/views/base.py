@@ -125,6 +125,8 @@ def check_positive(view: Any, *names: str) -> None:
 def at_full_count(view: View) -> View:
     """The same view, but as many frames, clips and patches in training as in evaluation."""
     names = [f.name for f in fields(view) if f.name.startswith("train_")]  # type: ignore[arg-type]
+    if all(getattr(view, name) is None for name in names):
+        return view
     return replace(view, **dict.fromkeys(names))  # type: ignore[type-var]
 
 
