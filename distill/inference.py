@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,9 +16,11 @@ from distill.data.features import FeatureStore
 from distill.data.loading import Waiting, stream_loader
 from distill.data.manifest import Row
 from distill.data.reader import VideoInfo, VideoReader
+from distill.data.transfer import on_device
 from distill.errors import ConfigError
-from distill.model import QualityModel
+from distill.model import Prediction, QualityModel
 
+Forward = Callable[[Mapping[str, Tensor]], Prediction]
 log = logging.getLogger(__name__)
 
 
@@ -76,8 +78,10 @@ def score_rows(
     features: FeatureStore | None = None,
     waiting: Waiting | None = None,
     test_views: int = 1,
+    precision: str = "float32",
+    forward: Forward | None = None,
 ) -> Iterator[Scored]:
-    """Score videos in order, evaluation views, float32; a broken one is a result with a reason.
+    """Score videos in order, evaluation views; a broken one is a result with a reason.
 
     Args:
         model: the network; put into evaluation mode and moved to ``device``.
@@ -90,6 +94,8 @@ def score_rows(
         features: of the model's frozen members, for all of the rows; None decodes their views.
         waiting: measures the time spent waiting for videos.
         test_views: looks at each video, whose scores are averaged; see ``VideoDataset``.
+        precision: of the networks; ``bfloat16`` is autocast's, with scores in float32.
+        forward: called in place of ``model``, as its compiled form.
 
     Yields:
         One result per row, in the order of ``rows``.
@@ -109,9 +115,11 @@ def score_rows(
         test_views=test_views,
     )  # fmt: skip
     position, start, hdr = 0, time.perf_counter(), 0
-    for batch in loader:
+    lowered = torch.autocast(target.type, torch.bfloat16, enabled=precision == "bfloat16")
+    for batch in on_device(loader, target):
         size = len(batch) + len(batch.failed)
-        results = dict(_score_batch(model, batch.to(target), ahead))
+        with lowered:
+            results = dict(_score_batch(forward or model, batch, ahead))
         seconds = (time.perf_counter() - start) / size
         hdr += sum(info.hdr for info in batch.infos)
         for index, reason in batch.failed:
@@ -129,11 +137,11 @@ def score_rows(
 
 
 def _score_batch(
-    model: QualityModel, batch: Batch, rows: Mapping[int, Row]
+    forward: Forward, batch: Batch, rows: Mapping[int, Row]
 ) -> Iterator[tuple[int, Scored]]:
     if len(batch) == 0:
         return
-    passes = [model(views) for views in (batch.views, *batch.others)]
+    passes = [forward(views) for views in (batch.views, *batch.others)]
     scores = _mean([each.score for each in passes])
     members = {
         n: _mean([each.member_scores[n] for each in passes]) for n in passes[0].member_scores

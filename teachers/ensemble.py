@@ -160,8 +160,8 @@ class TeacherEnsemble(QualityModel):
         view = batch[self.view_of[name]]
         if self.training and not member.trainable:
             with full_precision(view):  # as the cache has them, and as evaluation sees them
-                return member(view)
-        return member(view)
+                return member(view).float()
+        return member(view).float()  # before the mean over frames
 
     def _fused(self, features: Mapping[str, Tensor]) -> Tensor:
         """(B, T, D) of every member -> (B, T)."""
