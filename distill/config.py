@@ -22,6 +22,7 @@ from distill.errors import ConfigError
 from distill.options import (
     DataConfig,
     DoubtConfig,
+    RayConfig,
     ReaderConfig,
     SelectConfig,
     TrackingConfig,
@@ -100,7 +101,17 @@ class PseudoLabelConfig(StageConfig):
             The same for all processes that work on a store at a time.
         lease: seconds without a sign of life after which what another machine's process began
             is taken over; on one machine, at once after its end.
-        sample: videos that a dry run labels.
+        sample: videos that a dry run labels, and that bfloat16 is compared with float32 on.
+        precision: of the networks, float32 or bfloat16 (autocast; scores in float32). A store has
+            one; with bfloat16 the run tells how far its scores are from float32's.
+        compile: let torch compile the networks: minutes at the start, faster then, on a GPU.
+        engine: local labels on this machine, ray on all machines of a Ray cluster.
+        devices: of engine=local: processes, each with a GPU of its own, or on the CPU; auto is
+            all GPUs, or one process without any.
+        shard: number of this command among those that work on one store, from 0: where in the pool
+            it begins. Each goes on until nothing is left, so any numbers are right; see
+            docs/cluster.md.
+        ray: see there.
         tracking: see there.
         dry_run: check everything, label a sample without writing it, say what the whole pool will
             take, exit.
@@ -114,6 +125,12 @@ class PseudoLabelConfig(StageConfig):
     sample: int = 16
     batch_size: int = 4
     device: str = "auto"
+    precision: str = "float32"
+    compile: bool = False
+    engine: str = "local"
+    devices: Any = "auto"
+    shard: int = 0
+    ray: RayConfig = field(default_factory=RayConfig)
     retry_failed: bool = False
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     dry_run: bool = False
@@ -124,6 +141,19 @@ class PseudoLabelConfig(StageConfig):
         at_least("commit_every", self.commit_every, 1)
         above("lease", self.lease, 0)
         at_least("sample", self.sample, 1)
+        one_of("precision", self.precision, ("float32", "bfloat16"))
+        one_of("engine", self.engine, ("local", "ray"))
+        at_least("shard", self.shard, 0)
+        if self.devices != "auto":
+            if isinstance(self.devices, bool) or not isinstance(self.devices, int):
+                raise ConfigError(f"devices={self.devices}: auto or a number of processes")
+            at_least("devices", self.devices, 1)
+            if self.engine == "ray":
+                raise ConfigError(f"devices={self.devices} is for engine=local; give ray.workers")
+        if self.shard and self.store is None:
+            raise ConfigError(
+                f"shard={self.shard} without a store: the others would not find it; store=FOLDER"
+            )
 
 
 @dataclass

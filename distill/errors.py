@@ -46,6 +46,12 @@ class StoreFullError(LabelStoreError):
     exit_code = 4
 
 
+class EngineError(DistillError):
+    """The processes that label cannot go on; the text says what is kept and how to continue."""
+
+    exit_code = 1
+
+
 class CacheError(DistillError):
     """Cached features cannot be written."""
 

@@ -1,7 +1,7 @@
 """One process's share of a pool: claim, score, commit. Engines run it, as many as they like."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from distill.bundle import Bundle
 from distill.data.manifest import Row
@@ -15,7 +15,7 @@ Score = Callable[[Iterable[Row]], Iterator[Scored]]  # in order, taking rows as 
 
 def label_chunks(
     claims: Claims,
-    pool: Pool,
+    pool: Pool | Mapping[int, Row],
     score: Score,
     label: Callable[[Scored], Label],
     tell: Callable[[Label], None] = lambda label: None,
@@ -27,7 +27,7 @@ def label_chunks(
 
     Args:
         claims: of this process, entered.
-        pool: that the chunks were planned for.
+        pool: that the chunks were planned for, or their part of it.
         score: videos -> results, as ``score_rows`` gives them.
         label: a result as a row of the store.
         tell: called with each label, for progress.

@@ -245,6 +245,31 @@ class TrackingConfig:
         one_of("tracking.mode", self.mode, ("auto", "online", "offline", "off"))
 
 
+@dataclass
+class RayConfig:
+    """Workers of ``engine=ray``, on all machines of a Ray cluster.
+
+    Attributes:
+        address: of the cluster (auto, HOST:6379, ray://HOST:10001); None starts Ray here and
+            stops it at the end.
+        workers: processes that label; None is one per GPU, or without GPUs one per CPU that
+            ``cpus`` leaves room for.
+        cpus: cores that each worker asks Ray for, and decodes with where ``data.num_workers`` does
+            not say another number.
+        gpus: GPUs that each worker asks Ray for; None is 1 where the cluster has GPUs, else 0.
+    """
+
+    address: str | None = None
+    workers: int | None = None
+    cpus: float = 1.0
+    gpus: float | None = None
+
+    def __post_init__(self) -> None:
+        at_least("ray.workers", self.workers, 1)
+        above("ray.cpus", self.cpus, 0)
+        at_least("ray.gpus", self.gpus, 0)
+
+
 def time_limit_option() -> dict[str, Any]:
     """``--time-limit`` of the commands that argparse reads, as its ``add_argument`` takes it."""
     given = ReaderConfig.time_limit

@@ -11,10 +11,10 @@ from tqdm import tqdm
 
 from distill.bundle import Bundle
 from distill.config import PseudoLabelConfig
-from distill.data.loading import Waiting
 from distill.data.pool import Pool
+from distill.engines.job import Told
 from distill.labelling import Score, label_of
-from distill.labels import Claims, Label, keys_of
+from distill.labels import Label, keys_of
 from distill.labels.rows import to_parquet
 from distill.tracking import Tracker
 
@@ -27,16 +27,15 @@ class Progress:
 
     Args:
         todo: videos to label.
-        claims: of this process; what others label is not waited for.
-        waiting: of the loader.
         tracker: of the run.
     """
 
-    def __init__(self, todo: int, claims: Claims, waiting: Waiting, tracker: Tracker) -> None:
-        self._todo, self._claims, self._waiting, self._tracker = todo, claims, waiting, tracker
+    def __init__(self, todo: int, tracker: Tracker) -> None:
+        self._todo, self._tracker = todo, tracker
         self._done = self._failed = 0
+        self._waited = self._worked = 0.0  # seconds of all processes
+        self._before = 0.0, 0.0  # the same at the last report
         self._start = self._told = time.monotonic()
-        self._waits = False
 
     def __enter__(self) -> "Progress":
         self._bar = tqdm(total=self._todo, desc="labelling", unit="video", dynamic_ncols=True)
@@ -47,34 +46,34 @@ class Progress:
         if self._done:
             self._report()
 
-    def one(self, label: Label) -> None:
-        """Count a video."""
-        self._done += 1
-        self._waits = False
-        if label.status != "ok":
-            self._failed += 1
+    def tell(self, told: Told) -> None:
+        """Count what a process tells."""
+        self._done += told.done
+        self._failed += told.failed
+        self._waited += told.waited
+        self._worked += told.seconds
+        self._todo -= told.elsewhere
+        if told.failed:
             self._bar.set_postfix(failed=self._failed, refresh=False)
-        self._bar.total = self._todo - self._claims.elsewhere
-        self._bar.update()
+        self._bar.total = self._todo
+        self._bar.update(told.done)
         if time.monotonic() - self._told >= _REPORT_EVERY:
             self._report()
 
-    def wait(self) -> None:
-        """Say, once, who has the rest."""
-        if not self._waits:
-            self._waits = True
-            holders = "; ".join(self._claims.holders())
-            log.info("waiting for %d parts of %s", self._claims.waiting, holders or "others")
+    @property
+    def data_wait(self) -> float:
+        """Share of the processes' time that they waited for videos."""
+        return self._waited / max(self._worked, 1e-9)
 
     def _report(self) -> None:
         self._told = time.monotonic()
         rate = self._done / max(self._told - self._start, 1e-9)
-        left = max(0, self._todo - self._claims.elsewhere - self._done)
+        (waited, worked), self._before = self._before, (self._waited, self._worked)
         values = {
             "labelling/videos_per_second": rate,
             "labelling/failed": float(self._failed),
-            "labelling/minutes_left": left / rate / 60,
-            "labelling/data_wait": self._waiting.share(),
+            "labelling/minutes_left": max(0, self._todo - self._done) / rate / 60,
+            "labelling/data_wait": (self._waited - waited) / max(self._worked - worked, 1e-9),
         }
         self._tracker.progress(values, self._done)
 

@@ -7,17 +7,18 @@
     python pseudo_label.py teacher_bundle=DIR store=DIR
     python pseudo_label.py store=DIR                        go on with a store after a kill
     python pseudo_label.py store=DIR retry_failed=true      try broken videos again
+    python pseudo_label.py devices=4                        four GPUs; auto is all of this machine
+    python pseudo_label.py engine=ray ray.address=auto      the machines of a Ray cluster
 
 Killed at any moment, the next start on the same store continues; broken videos are rows with a
-reason. Several processes, on several machines too, may work on one store at a time. What a store
-holds: python -m distill.labels DIR. Next: python train_student.py +budget=120
+reason. Several processes, on several machines too, may work on one store at a time: see
+docs/cluster.md. What a store holds: python -m distill.labels DIR.
+Next: python train_student.py +budget=120
 """
 
+import importlib
 import logging
 import math
-import random
-import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,27 +27,23 @@ from omegaconf import DictConfig
 from distill import plots
 from distill.bundle import Bundle
 from distill.config import PseudoLabelConfig, folder, to_config
-from distill.data.loading import Waiting, decoding_workers
 from distill.data.manifest import Manifest, read_pool
 from distill.data.pool import Pool
-from distill.data.reader import VideoReader
-from distill.data.readers import make_reader
+from distill.engines.job import Job, Labeller
 from distill.errors import Interrupted, ManifestError
-from distill.inference import score_rows
-from distill.labelling import Score, label_chunks, label_of
-from distill.labels import META, Claims, LabelStore, find_store, keys_of, plan
+from distill.labels import META, LabelStore, find_store, keys_of, plan
 from distill.labels.files import full_disk
 from distill.labels.summary import summarise
 from distill.runs import Run, packages
 from distill.stages.inputs import load_manifest, take_bundle, tell_problems
 from distill.stages.label_report import report_labels
+from distill.stages.labelling_precision import tell_precision
 from distill.stages.labelling_progress import Progress, tell_estimate
 from distill.tracking import Tracker
 
 log = logging.getLogger(__name__)
 _TABLE_ROWS = 10_000  # of the labels that W&B gets as a table
 _REPORTED = 100_000  # labels whose kinds and disputes are told, in memory
-_POLL = 5.0  # seconds between looks at what other processes hold
 
 
 def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
@@ -68,30 +65,30 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     manifest = _pool(config)
     pool, source, problems = Pool(manifest.rows), manifest.path, manifest.problems
     del manifest
-    reader = make_reader(**vars(config.reader))
     where = folder(config.store) if config.store else out / "store"
     log.info("plan: %d videos -> %s", len(pool), where)
-    waiting = Waiting()
-    score = _scoring(bundle, reader, config, waiting)
-    meta = _meta(bundle, source, len(pool))
+    job = Job(config, bundle.folder.absolute(), where.absolute())
+    meta = _meta(bundle, source, len(pool), config.precision)
     if config.dry_run:
-        return tell_estimate(pool, _left(pool, where, meta, config), score, bundle, config)
+        left = _left(pool, where, meta, config)
+        return tell_estimate(pool, left, Labeller(job, bundle).score, bundle, config)
     with full_disk(where):
         this = Run(out, config)
         this.problems(problems)
         tracker = Tracker(config.tracking, out, "pseudo_label", config)
         store = LabelStore.open(where, meta)
         try:
-            _label(store, pool, bundle, score, waiting, tracker, config)
+            data_wait = _label(store, job, pool, bundle, tracker)
+            extra = tell_precision(store, job, pool, bundle)
         except KeyboardInterrupt as stop:
             raise Interrupted.by(
                 stop,
                 f"stopped; {len(store.index())} videos are in the store; go on with"
                 f" `python pseudo_label.py store={where}` and the other options as before",
             ) from stop
-        data_wait = waiting.whole_share()
         log.info("labelling waited for videos %.0f%% of its time", 100 * data_wait)
-        result = _report(store, this, tracker, bundle, config) | {"data_wait": round(data_wait, 4)}
+        extra |= {"data_wait": round(data_wait, 4)}
+        result = _report(store, this, tracker, bundle, config) | extra
         if result["labelled"] <= _REPORTED:
             report_labels(store.usable(), this, tracker, reader)
         tracker.close()
@@ -99,28 +96,22 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     return result
 
 
-def _label(
-    store: LabelStore, pool: Pool, bundle: Bundle, score: Score, waiting: Waiting,
-    tracker: Tracker, config: PseudoLabelConfig,
-) -> None:  # fmt: skip
+def _label(store: LabelStore, job: Job, pool: Pool, bundle: Bundle, tracker: Tracker) -> float:
+    """Have the engine label what is left; the share of its time that it waited for videos."""
+    config = job.config
     keys, index = keys_of(pool.paths()), store.index()
     chunks = plan(keys, index, config.commit_every, config.retry_failed)
     todo = sum(len(chunk.todo) for chunk in chunks)
     store.expect(index.union(keys))
     if todo < len(pool):
         log.info("%d videos are labelled already", len(pool) - todo)
-    with (
-        Claims(store.folder, chunks, config.lease) as claims,
-        Progress(todo, claims, waiting, tracker) as progress,
-    ):
-        del chunks, keys, index
-        label = partial(label_of, bundle=bundle)
-        while True:
-            label_chunks(claims, pool, score, label, progress.one)
-            if not claims.waiting:
-                return
-            progress.wait()
-            time.sleep(min(_POLL, config.lease / 4) * random.uniform(0.5, 1))  # not in step
+    if not todo:
+        return 0.0
+    del keys, index  # of every video there is
+    engine = importlib.import_module(f"distill.engines.{config.engine}")
+    with Progress(todo, tracker) as progress:
+        engine.label(job, bundle, pool, chunks, progress.tell)
+    return progress.data_wait
 
 
 def _left(pool: Pool, where: Path, meta: dict[str, Any], config: PseudoLabelConfig) -> list[int]:
@@ -131,22 +122,6 @@ def _left(pool: Pool, where: Path, meta: dict[str, Any], config: PseudoLabelConf
     store.check(meta)
     chunks = plan(keys_of(pool.paths()), store.index(), config.commit_every, config.retry_failed)
     return [at for chunk in chunks for at in chunk.todo]
-
-
-def _scoring(
-    bundle: Bundle, reader: VideoReader, config: PseudoLabelConfig, waiting: Waiting
-) -> Score:
-    return partial(
-        score_rows,
-        bundle.model,
-        reader=reader,
-        batch_size=config.batch_size,
-        num_workers=decoding_workers(config.data.num_workers),
-        prefetch=config.data.prefetch,
-        device=config.device,
-        waiting=waiting,
-        test_views=bundle.test_views,
-    )
 
 
 def _pool(config: PseudoLabelConfig) -> Manifest:
@@ -162,13 +137,13 @@ def _pool(config: PseudoLabelConfig) -> Manifest:
     return Manifest(manifest.path, rows, manifest.problems)
 
 
-def _meta(bundle: Bundle, pool: Path, videos: int) -> dict[str, Any]:
+def _meta(bundle: Bundle, pool: Path, videos: int, precision: str) -> dict[str, Any]:
     return {
         "teacher": bundle.fingerprint,
         "views": bundle.spec["views"],
         "calibration": bundle.spec["calibration"],
         "test_views": bundle.test_views,
-        "precision": "float32",  # what score_rows computes in
+        "precision": precision,
         "bundle": str(bundle.folder),
         "distill_vqa": bundle.spec["distill_vqa"],
         "packages": packages(),

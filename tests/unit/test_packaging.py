@@ -105,7 +105,7 @@ def test_metadata_is_complete(metadata: Message) -> None:
     assert "make demo" in str(metadata.get_payload())
     assert len(metadata["Summary"]) > 20 and metadata["Keywords"] and metadata["Author"]
     assert set(metadata.get_all("Provides-Extra", [])) == {
-        *("demo", "test", "torchcodec", "vision-language", "dev")
+        *("demo", "test", "ray", "slurm", "torchcodec", "vision-language", "dev")
     }
 
 
@@ -149,7 +149,7 @@ def _imports(path: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("rooms", "extras"),
     [
-        (("distill", "teachers", "students"), ("demo", "torchcodec", "vision_language")),
+        (("distill", "teachers", "students"), ("demo", "ray", "torchcodec", "vision_language")),
         (("tests", "benchmarks"), ("demo", "test", "torchcodec")),
     ],
 )
