@@ -35,6 +35,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 log = logging.getLogger(__name__)
 _SWITCHES = ("-m", "--multirun")
+_LAUNCHER = "hydra/launcher="
 _LIBRARY_NOISE = (
     ".*torch.jit.script.*deprecated.*",
     ".*isinstance.treespec, LeafSpec.*",
@@ -121,6 +122,7 @@ def _hydra_door(stage: str) -> int:
         return _hydra_itself(stage, words)
     overrides = [word for word in words if word not in _SWITCHES]
     multirun = len(overrides) < len(words)
+    words = [*(["-m"] if multirun else []), *overrides]  # Hydra takes a switch in front only
     try:
         config = check_overrides(stage, overrides, multirun)
         extra = choose(stage, overrides, config, multirun)
@@ -132,6 +134,10 @@ def _hydra_door(stage: str) -> int:
         return _fail(error)
     sys.argv = [sys.argv[0], *words]
     failures: list[DistillError] = []
+    door = os.getpid()
+    if any(word.startswith(_LAUNCHER) for word in words):
+        # Errors then come back from other processes through Hydra, which would print and drop them.
+        os.environ["HYDRA_FULL_ERROR"] = "1"
 
     def job(cfg: DictConfig) -> Any:
         module = importlib.import_module(f"distill.stages.{stage}")
@@ -145,6 +151,8 @@ def _hydra_door(stage: str) -> int:
             failures.append(error)
             with (out / "log.txt").open("a", encoding="utf-8") as file:
                 file.write(f"error: {error}\n")
+            if os.getpid() != door:  # a launcher's process, whose list of failures nobody reads
+                raise
             if isinstance(error, Interrupted):
                 raise SystemExit(error.exit_code) from error
             return None
@@ -155,6 +163,8 @@ def _hydra_door(stage: str) -> int:
 
     try:
         hydra.main(version_base="1.3", config_path="pkg://conf", config_name=stage)(job)()
+    except DistillError as error:
+        return _fail(error)
     finally:
         for worker in multiprocessing.active_children():
             worker.kill()  # one that hangs in a broken video would keep the command from ending

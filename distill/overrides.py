@@ -89,6 +89,8 @@ def _explain(stage: str, overrides: list[str], error: Exception) -> str:
     culprit = ordered[good]
     known = _option_names(OmegaConf.to_container(compose(stage, ordered[:good])))
     name = _name(culprit)
+    if name == "hydra/launcher" and "submitit" in culprit:
+        return f"{culprit} needs Hydra's submitit launcher: pip install 'distill-vqa[slurm]'"
     if name not in known and not name.startswith("hydra"):
         return unknown_option(name, known)
     if name in groups:
