@@ -29,6 +29,7 @@ from distill.bundle import Bundle
 from distill.config import PseudoLabelConfig, folder, to_config
 from distill.data.manifest import Manifest, read_pool
 from distill.data.pool import Pool
+from distill.data.readers import make_reader
 from distill.engines.job import Job, Labeller
 from distill.errors import Interrupted, ManifestError
 from distill.labels import META, LabelStore, find_store, keys_of, plan
@@ -90,6 +91,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         extra |= {"data_wait": round(data_wait, 4)}
         result = _report(store, this, tracker, bundle, config) | extra
         if result["labelled"] <= _REPORTED:
+            reader = make_reader(**vars(config.reader))
             report_labels(store.usable(), this, tracker, reader)
         tracker.close()
         this.finish(result)
