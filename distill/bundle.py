@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from distill import __version__
+from distill.data.identity import sha256_of
 from distill.errors import BundleError, ConfigError
 from distill.metrics import Logistic4
 from distill.model import TRUST_VARIABLE, QualityModel, network_class
@@ -102,7 +103,7 @@ def save_bundle(
         "views": views,
         "calibration": calibration.to_dict() if calibration else None,
         "test_views": test_views,
-        "sha256": _sha256(folder / WEIGHTS),
+        "sha256": sha256_of(folder / WEIGHTS),
     }
     fingerprint = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
     spec = {
@@ -139,7 +140,7 @@ def load_bundle(folder: Path) -> Bundle:
     weights = folder / WEIGHTS
     if not weights.is_file():
         raise BundleError(f"{weights}: missing; the bundle is incomplete, copy it again")
-    if _sha256(weights) != spec["sha256"]:
+    if sha256_of(weights) != spec["sha256"]:
         raise BundleError(f"{weights}: checksum differs from {SPEC}; the file is damaged")
     try:
         cls, arguments = network_class(_untrusted(spec["architecture"]))
@@ -242,11 +243,6 @@ def read_weights(checkpoint: Path) -> dict[str, torch.Tensor]:
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
     prefix = "model."
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _readme(spec: dict[str, Any]) -> str:

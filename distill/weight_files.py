@@ -9,9 +9,10 @@ import torch
 from huggingface_hub import constants
 
 from distill.cache import cache_folder
+from distill.data.identity import sha256_of
 from distill.errors import MissingWeightsError, WeightsError
 from distill.state_dicts import SUFFIXES
-from distill.weights import FOLDER_VARIABLE, WeightsInfo, sha256_of
+from distill.weights import FOLDER_VARIABLE, WeightsInfo
 
 
 @dataclass(frozen=True)

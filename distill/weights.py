@@ -6,7 +6,6 @@ the hub. Files are read without running any code in them.
 """
 
 import difflib
-import hashlib
 import importlib.util
 import os
 import ssl
@@ -23,6 +22,7 @@ from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
 from timm.models import get_pretrained_cfg
 from torch import nn
 
+from distill.data.identity import sha256_of
 from distill.errors import ConfigError, MissingWeightsError, WeightsError
 from distill.state_dicts import SUFFIXES, load_strict, map_by_order, read_state
 
@@ -245,9 +245,3 @@ def _hub_unreachable(endpoint: str) -> str:
             return ""
         return f"the hub {endpoint} does not answer ({error})"
     return ""
-
-
-def sha256_of(path: Path) -> str:
-    """Checksum of a file, as 64 hexadecimal digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

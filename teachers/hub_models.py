@@ -10,6 +10,7 @@ from huggingface_hub import ModelCard, hf_hub_download, try_to_load_from_cache
 from transformers import AutoConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
+from distill.data.identity import sha256_of
 from distill.errors import ConfigError, WeightsError
 from distill.model import TRUST_VARIABLE
 
@@ -55,9 +56,7 @@ def identify(model: str, revision: str | None) -> str:
         return config.parent.name  # .../snapshots/<commit>/config.json
     digest = hashlib.sha256()
     for path in sorted(p for p in config.parent.iterdir() if p.suffix in _READ):
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        digest.update(f"{path.name} {content}\n".encode())
+        digest.update(f"{path.name} {sha256_of(path)}\n".encode())
     return digest.hexdigest()
 
 

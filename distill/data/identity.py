@@ -32,6 +32,12 @@ def content_hash(path: Path) -> str:
     return digest.hexdigest()
 
 
+def sha256_of(path: Path) -> str:
+    """Checksum of a whole file, as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def seed_of(*parts: str | int) -> int:
     """A 63-bit seed that depends on every part and on nothing else (not on the process)."""
     text = "\x1f".join(str(part) for part in parts)

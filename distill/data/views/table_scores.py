@@ -1,6 +1,5 @@
 """Table scores: what another system's table says of the video, in place of its pixels."""
 
-import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from distill.data.identity import sha256_of
 from distill.data.reader import VideoInfo
 from distill.data.tables import parse_number, read_records
 from distill.data.views.base import Collector
@@ -60,7 +60,7 @@ class TableScores:
         if not path.is_file():
             raise ConfigError(f"table={self.table}: no such file; give a CSV, TSV or Parquet file")
         object.__setattr__(self, "columns", columns)
-        object.__setattr__(self, "sha256", _sha256(path))
+        object.__setattr__(self, "sha256", sha256_of(path))
         self.rows()  # what is wrong with the table is told before the first video
 
     @property
@@ -150,7 +150,7 @@ def _numbers(where: str, columns: tuple[str, ...], cells: tuple[str, ...]) -> np
 
 @lru_cache(maxsize=8)  # of each process: views travel to decoding processes without their rows
 def _read(path: Path, sha256: str, name: str, columns: tuple[str, ...]) -> Rows:
-    if _sha256(path) != sha256:
+    if sha256_of(path) != sha256:
         raise ConfigError(f"{path} has changed since the start; start again")
     wanted = (name, *columns)
     try:
@@ -168,8 +168,3 @@ def _read(path: Path, sha256: str, name: str, columns: tuple[str, ...]) -> Rows:
                 " remove one of them"
             )
     return rows
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
