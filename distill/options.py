@@ -111,6 +111,8 @@ class TrainingConfig:
             trained (fixed_batchnorm=false) move twice a step.
         member_loss: weight of the loss of each teacher member's own head.
         pseudo_weight: weight of a pseudo-label against a MOS in the student's loss.
+        pseudo_share: share of every batch that is pseudo-labelled, the rest has a MOS; an epoch is
+            then one pass over the kind that takes longer. None: the share that the data has.
         label_noise: times mos_std is the error of a MOS, so 1 / sqrt(raters): 0.236 for 18.
             Noisy labels then weigh less, and the fidelity loss knows each one's error; 0 is off.
         batches_per_epoch: fewer than a whole pass, for trials.
@@ -134,6 +136,7 @@ class TrainingConfig:
     gradient_checkpointing: bool = False
     member_loss: float = 0.3
     pseudo_weight: float = 1.0
+    pseudo_share: float | None = None
     label_noise: float = 0.0
     batches_per_epoch: int | None = None
     val_every: int = 1
@@ -152,6 +155,8 @@ class TrainingConfig:
             above(f"training.{name}", getattr(self, name), 0)
         for name in ("backbone_lr", "weight_decay", "member_loss", "pseudo_weight", "label_noise"):
             at_least(f"training.{name}", getattr(self, name), 0)
+        if self.pseudo_share is not None:
+            between("training.pseudo_share", self.pseudo_share, 0.01, 0.99)
         between("training.warmup", self.warmup, 0, 0.99)
         between("training.ema_decay", self.ema_decay, 0, 0.99999)
         one_of("training.precision", self.precision, PRECISIONS)

@@ -7,7 +7,8 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from distill.data.dataset import Batch, EpochBatches, Example, Sample, VideoDataset
+from distill.data.batches import EpochBatches, batch_plan
+from distill.data.dataset import Batch, Example, Sample, VideoDataset
 from distill.data.features import FeatureStore
 from distill.data.loading import (
     Waiting,
@@ -47,6 +48,7 @@ class VQADataModule(pl.LightningDataModule):
         seed: of the run.
         frozen_views: evaluation views in training too; see ``QualityModel.frozen_views``.
         batches_per_epoch: fewer than a whole pass, for trials; None is a whole pass.
+        pseudo_share: share of each batch that is pseudo-labelled; see ``batch_plan``.
         prefetch: batches that each decoding process has ready ahead.
         features: makes the cached features of these videos on all ranks of this trainer, and
             returns their store.
@@ -68,6 +70,7 @@ class VQADataModule(pl.LightningDataModule):
         seed: int = 0,
         frozen_views: Collection[str] = (),
         batches_per_epoch: int | None = None,
+        pseudo_share: float | None = None,
         prefetch: int = 2,
         features: Callable[[Sequence[Row], pl.Trainer], FeatureStore | None] | None = None,
     ) -> None:
@@ -75,6 +78,8 @@ class VQADataModule(pl.LightningDataModule):
         self.train_examples, self.val_examples = list(train), list(val)
         self.views, self.reader = dict(views), reader
         self.batch_size, self.seed = batch_size, seed
+        pseudo = [example.pseudo for example in self.train_examples]
+        self.streams = batch_plan(pseudo, batch_size, pseudo_share)
         self.num_workers = decoding_workers(num_workers)
         self.frozen_views = tuple(frozen_views)
         self.batches_per_epoch, self.prefetch = batches_per_epoch, prefetch
@@ -86,8 +91,7 @@ class VQADataModule(pl.LightningDataModule):
         """The batches of this process, at the start of the first epoch."""
         trainer = self.trainer
         return EpochBatches(
-            len(self.train_examples),
-            self.batch_size,
+            self.streams,
             self.seed,
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,

@@ -1,10 +1,9 @@
 """Videos as samples: each decoded once, for all views of all models."""
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -160,16 +159,16 @@ class VideoDataset(Dataset[Sample]):
         return len(self.examples)
 
     def __getitem__(self, key: int | tuple[int, int]) -> Sample:
-        """A sample by position, or by (epoch, position) in training."""
-        epoch, index = key if isinstance(key, tuple) else (0, key)
-        return self.sample(self.examples[index], index, epoch)
+        """A sample by position, or by (draw, position) in training; see ``EpochBatches``."""
+        draw, index = key if isinstance(key, tuple) else (0, key)
+        return self.sample(self.examples[index], index, draw)
 
-    def sample(self, example: Example, index: int, epoch: int = 0) -> Sample:
+    def sample(self, example: Example, index: int, draw: int = 0) -> Sample:
         """A sample of a video that need not be one of ``examples``."""
         path = example.row.path
         try:
             content = content_hash(path) if self.frozen_views or not self.train else ""
-            seed = seed_of(self.seed, epoch, index) if self.train else seed_of(content)
+            seed = seed_of(self.seed, draw, index) if self.train else seed_of(content)
             frozen = dict.fromkeys(self.frozen_views, seed_of(content))
             cached = self.features.load(content) if self.features else None
             wanted = {n: v for n, v in self.views.items() if not cached or n not in frozen}
@@ -208,68 +207,3 @@ def collate(samples: Sequence[Sample]) -> Batch:
 def _stacked(views: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     names = views[0] if views else {}
     return {name: torch.stack([each[name] for each in views]) for name in names}
-
-
-class EpochBatches:
-    """Batches of (epoch, position) keys: a pure function of seed and epoch, resumable anywhere.
-
-    Every rank draws the same permutation and takes its own slice of each joint batch. The last
-    joint batch is filled up from the start of the permutation, so that all are of one size: a
-    rank loss on two videos says nothing.
-
-    Args:
-        num_examples: of the data set, >= 1.
-        batch_size: per rank.
-        seed: of the run.
-        rank, world_size: of this process.
-        stop_after: joint batches per epoch at the most; None is all.
-    """
-
-    def __init__(
-        self,
-        num_examples: int,
-        batch_size: int,
-        seed: int,
-        *,
-        rank: int = 0,
-        world_size: int = 1,
-        stop_after: int | None = None,
-    ) -> None:
-        if num_examples < 1 or batch_size < 1 or not 0 <= rank < world_size:
-            raise ValueError("num_examples and batch_size must be >= 1, rank in [0, world_size)")
-        self.num_examples, self.batch_size, self.seed = num_examples, batch_size, seed
-        self.rank, self.world_size = rank, world_size
-        self.epoch = 0
-        self.done = 0  # joint batches of this epoch that training has taken
-        total = math.ceil(num_examples / (batch_size * world_size))
-        self._length = min(total, stop_after) if stop_after else total
-        self.sampler = self  # where Lightning looks for set_epoch
-
-    def __len__(self) -> int:
-        return self._length
-
-    def set_epoch(self, epoch: int) -> None:
-        """Go to an epoch; the position within it is kept only if it is the current one."""
-        if epoch != self.epoch:
-            self.epoch, self.done = epoch, 0
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        order = np.random.default_rng(seed_of(self.seed, "order", self.epoch)).permutation(
-            self.num_examples
-        )
-        joint = self.batch_size * self.world_size
-        order = np.resize(order, len(self) * joint) if len(order) < len(self) * joint else order
-        for batch in range(self.done, len(self)):
-            start = batch * joint + self.rank * self.batch_size
-            rows = order[start : start + self.batch_size]
-            yield [(self.epoch, int(row)) for row in rows]
-
-    def state_dict(self) -> dict[str, int]:
-        """Where training is: epoch, and batches of it that were taken."""
-        return {"epoch": self.epoch, "done": self.done}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go there; a finished epoch means the start of the next."""
-        self.epoch, self.done = state["epoch"], state["done"]
-        if self.done >= len(self):
-            self.epoch, self.done = self.epoch + 1, 0

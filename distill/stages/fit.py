@@ -105,6 +105,7 @@ def optimise(
         seed=seed,
         frozen_views=model.frozen_views(),
         batches_per_epoch=training.batches_per_epoch,
+        pseudo_share=training.pseudo_share,
         prefetch=data.prefetch,
         features=trainer_features(model, reader, config),
     )

@@ -9,10 +9,8 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
-from distill.data.dataset import EpochBatches, Example, VideoDataset, collate
+from distill.data.dataset import Example, VideoDataset, collate
 from distill.data.loading import eval_loader
 from distill.data.looks import read_views
 from distill.data.manifest import Row
@@ -194,109 +192,6 @@ def test_real_readers_give_the_same_batches_in_workers(tmp_path: Path) -> None:
     assert [len(b.failed) for b in batches] == [1, 1] and batches[0].failed[0][1]
     for name in VIEWS:
         assert torch.equal(batches[0].views[name], batches[1].views[name])
-
-
-Keys = list[list[tuple[int, int]]]
-
-batches_args = st.fixed_dictionaries(
-    {
-        "num_examples": st.integers(1, 60),
-        "batch_size": st.integers(1, 9),
-        "seed": st.integers(0, 2**32),
-        "world_size": st.integers(1, 4),
-        "stop_after": st.one_of(st.none(), st.integers(1, 5)),
-    }
-)
-
-
-def make(args: dict[str, int], rank: int = 0, epoch: int = 0) -> EpochBatches:
-    batches = EpochBatches(**args, rank=rank)
-    batches.set_epoch(epoch)
-    return batches
-
-
-@given(batches_args, st.integers(0, 5))
-def test_ranks_partition_the_joint_batches_and_every_row_comes_once(
-    args: dict[str, int], epoch: int
-) -> None:
-    ranks = [list(make(args, rank, epoch)) for rank in range(args["world_size"])]
-    joint_size = args["batch_size"] * args["world_size"]
-    full = math.ceil(args["num_examples"] / joint_size)
-    length = min(full, args["stop_after"] or full)
-    assert [len(keys) for keys in ranks] == [length] * args["world_size"]
-    assert len(make(args)) == length
-    assert all(len(batch) == args["batch_size"] for keys in ranks for batch in keys)
-    rows = []
-    for joint in zip(*ranks, strict=True):
-        for batch in joint:
-            assert {e for e, _ in batch} == {epoch}
-            rows += [row for _, row in batch]
-    n = args["num_examples"]
-    once = rows[:n]
-    assert len(set(once)) == len(once)
-    assert set(once) <= set(range(n))
-    if args["stop_after"] is None:
-        assert sorted(once) == list(range(n))
-    # What fills the last joint batch is the start of the permutation.
-    assert rows[n:] == [rows[k % n] for k in range(n, len(rows))]
-
-
-@given(batches_args, st.integers(0, 5))
-def test_order_is_a_function_of_seed_and_epoch(args: dict[str, int], epoch: int) -> None:
-    assert list(make(args, 0, epoch)) == list(make(args, 0, epoch))
-
-
-def test_order_differs_by_seed_and_epoch() -> None:
-    args = {"num_examples": 50, "batch_size": 50, "seed": 0, "world_size": 1}
-
-    def order(seed: int, epoch: int) -> list[int]:
-        return [row for _, row in next(iter(make(args | {"seed": seed}, 0, epoch)))]
-
-    orders = [order(0, 0), order(0, 1), order(1, 0)]
-    assert all(sorted(o) == list(range(50)) for o in orders)
-    assert len({tuple(o) for o in orders} | {tuple(range(50))}) == 4
-
-
-@given(batches_args, st.integers(0, 3), st.data())
-def test_resuming_anywhere_continues_exactly(
-    args: dict[str, int], epoch: int, data: st.DataObject
-) -> None:
-    unbroken: Keys = [b for e in (epoch, epoch + 1) for b in make(args, 0, e)]
-    first = make(args, 0, epoch)
-    taken = data.draw(st.integers(0, len(first)))
-    iterator = iter(first)
-    begun = [next(iterator) for _ in range(taken)]
-    first.done = taken
-    state = first.state_dict()
-
-    second = EpochBatches(**args)
-    second.load_state_dict(state)
-    rolled = taken == len(first)
-    assert second.epoch == epoch + rolled and second.done == (0 if rolled else taken)
-    second.set_epoch(second.epoch)  # the trainer names the epoch again: nothing may be lost
-    rest = list(second)
-    if not rolled:
-        second.set_epoch(epoch + 1)
-        assert second.done == 0
-        rest += list(second)
-    assert begun + rest == unbroken
-
-
-def test_state_round_trip() -> None:
-    batches = EpochBatches(10, 2, 0)
-    assert batches.state_dict() == {"epoch": 0, "done": 0}
-    batches.load_state_dict({"epoch": 3, "done": 4})
-    assert batches.state_dict() == {"epoch": 3, "done": 4}
-    batches.load_state_dict({"epoch": 3, "done": 5})
-    assert batches.state_dict() == {"epoch": 4, "done": 0}
-
-
-@pytest.mark.parametrize(
-    "change", [{"num_examples": 0}, {"batch_size": 0}, {"rank": 1}, {"rank": -1}]
-)
-def test_nonsense_is_refused(change: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="must be >= 1, rank in"):
-        EpochBatches(**{"num_examples": 4, "batch_size": 2, "seed": 0, "rank": 0} | change)
 
 
 def test_frozen_views_are_evaluation_views_in_training_too(tmp_path: Path) -> None:
