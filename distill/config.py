@@ -22,6 +22,7 @@ from distill.errors import ConfigError
 from distill.options import (
     DataConfig,
     DoubtConfig,
+    FinetuneConfig,
     RayConfig,
     ReaderConfig,
     SelectConfig,
@@ -170,6 +171,7 @@ class TrainStudentConfig(StageConfig):
             perceptual (by their looks, and all of the following; decodes 8 frames of each video,
             once), hash (by the files' content, path and group), none (by path and group).
         doubt, select: what becomes of the pseudo-labels; see there.
+        finetune: a second stage of training on MOS alone; see there.
         init: folder of a bundle whose weights it starts from: the same network, perhaps of other
             data, as LSVQ before KVQ; None starts from what the network's own options say.
         loss: term name -> weight.
@@ -187,6 +189,7 @@ class TrainStudentConfig(StageConfig):
     leak_check: str = "perceptual"
     doubt: DoubtConfig = field(default_factory=DoubtConfig)
     select: SelectConfig = field(default_factory=SelectConfig)
+    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     init: str | None = None
     loss: dict[str, float] = field(default_factory=dict)
     training: TrainingConfig = field(default_factory=TrainingConfig)

@@ -164,6 +164,36 @@ class TrainingConfig:
 
 
 @dataclass
+class FinetuneConfig:
+    """A second stage of the student's training, on MOS alone, after one on pseudo-labels.
+
+    Attributes:
+        epochs: of the second stage; 0 trains in one stage, on MOS and pseudo-labels together.
+        first: what the first stage learns from: pseudo (pseudo-labels alone) or all.
+        lr, backbone_lr: peak learning rates of the second stage; None is a tenth of training's.
+        ema_decay: of the second stage; None is training's.
+        loss: term name -> weight of the second stage; loss@finetune.loss=NAME takes another of the
+            choices of loss.
+    """
+
+    epochs: int = 0
+    first: str = "pseudo"
+    lr: float | None = None
+    backbone_lr: float | None = None
+    ema_decay: float | None = None
+    loss: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        at_least("finetune.epochs", self.epochs, 0)
+        one_of("finetune.first", self.first, ("pseudo", "all"))
+        for name in ("lr", "backbone_lr"):
+            if (rate := getattr(self, name)) is not None:
+                above(f"finetune.{name}", rate, 0)
+        if self.ema_decay is not None:
+            between("finetune.ema_decay", self.ema_decay, 0, 0.99999)
+
+
+@dataclass
 class DoubtConfig:
     """What becomes of pseudo-labels that the teacher's members and folds disagree about.
 

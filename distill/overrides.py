@@ -75,7 +75,7 @@ def _explain(stage: str, overrides: list[str], error: Exception) -> str:
     """Which word Hydra stumbled over, and what the user could have meant."""
     groups = config_groups()
     # Choices of groups first, as Hydra does: they decide which options exist.
-    ordered = sorted(overrides, key=lambda word: _name(word) not in groups)
+    ordered = sorted(overrides, key=lambda word: _group(word) not in groups)
     good = 0
     while good < len(ordered):
         try:
@@ -91,12 +91,13 @@ def _explain(stage: str, overrides: list[str], error: Exception) -> str:
     name = _name(culprit)
     if name == "hydra/launcher" and "submitit" in culprit:
         return f"{culprit} needs Hydra's submitit launcher: pip install 'distill-vqa[slurm]'"
-    if name not in known and not name.startswith("hydra"):
+    group = _group(culprit)
+    if name not in known and group not in groups and not name.startswith("hydra"):
         return unknown_option(name, known)
-    if name in groups:
+    if group in groups:
         if culprit.startswith("+"):
             return f"{culprit}: {name} is chosen already; write {culprit.lstrip('+')}"
-        return f"{culprit}: no such choice; {name} is one of {', '.join(groups[name])}"
+        return f"{culprit}: no such choice; {name} is one of {', '.join(groups[group])}"
     value = culprit.partition("=")[2]
     hint = f"; if it is text, quote it twice: {_requoted(name, value)}" if value[:1] in "[{" else ""
     return f"{culprit}: {str(error.__cause__ or error).splitlines()[0]}{hint if value else ''}"
@@ -105,6 +106,11 @@ def _explain(stage: str, overrides: list[str], error: Exception) -> str:
 def _name(word: str) -> str:
     """``student.size`` of ``+student.size=224``."""
     return word.lstrip("+~").split("=", 1)[0]
+
+
+def _group(word: str) -> str:
+    """``loss`` of ``loss@finetune.loss=plcc``."""
+    return _name(word).partition("@")[0]
 
 
 def _option_names(node: Any, prefix: str = "") -> list[str]:

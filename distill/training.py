@@ -184,6 +184,12 @@ def parameter_groups(model: QualityModel, training: TrainingConfig) -> list[dict
     ]
 
 
+def best_select(trainer: pl.Trainer) -> float:
+    """``val/select`` of the best checkpoint; NaN where it was never defined."""
+    score = getattr(trainer.checkpoint_callback, "best_model_score", None)
+    return math.nan if score is None else float(score)
+
+
 def _divisor(epochs: int, val_every: int) -> int:
     """The largest divisor of ``epochs`` up to ``val_every``: the last epoch is validated."""
     return max(n for n in range(1, min(epochs, val_every) + 1) if epochs % n == 0)

@@ -1,6 +1,7 @@
 """What comes after training: scores of validation, a calibration, plots, the table of problems."""
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +38,8 @@ class Trained:
         data_wait: share of the time of training and its validation that they waited for videos;
             features that were cached before are not part of it.
         failed: videos of the training set that could not be decoded.
+        select: mean of SRCC and PLCC on validation that the checkpoint was chosen by; NaN where
+            there is none.
     """
 
     checkpoint: Path | None = None
@@ -45,6 +48,7 @@ class Trained:
     steps: int = 0
     data_wait: float = 0.0
     failed: list[Problem] = field(default_factory=list)
+    select: float = math.nan
 
 
 @dataclass

@@ -20,7 +20,7 @@ from distill.runs import Run
 from distill.stages.assess import Fitted, Trained, assess
 from distill.stages.feature_cache import trainer_features
 from distill.tracking import Tracker, metric_files
-from distill.training import BEST, LAST, QualityModule, make_trainer
+from distill.training import BEST, LAST, QualityModule, best_select, make_trainer
 
 log = logging.getLogger(__name__)
 
@@ -134,6 +134,7 @@ def optimise(
             Problem(str(tables[train[i].dataset]), train[i].row.line, train[i].row.video, reason)
             for i, reason in sorted(module.failed.items())
         ],
+        best_select(trainer),
     )
 
 

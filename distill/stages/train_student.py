@@ -15,6 +15,7 @@ Next: python evaluate.py, python score.py VIDEO_OR_FOLDER
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from distill import plots
 from distill.bundle import save_bundle
 from distill.config import TrainStudentConfig, to_config
 from distill.cost import check_budget, profile
+from distill.data.batches import batch_plan
 from distill.data.dataset import Example
 from distill.data.manifest import Manifest
 from distill.data.reader import VideoReader
@@ -39,6 +41,7 @@ from distill.metrics import bootstrap_groups, evaluate
 from distill.model import QualityModel
 from distill.runs import Run, read_inputs
 from distill.stages.assess import Fitted, scoring_options
+from distill.stages.finetune import fit_two_stages, stages_of
 from distill.stages.fit import fit, tell_random_weights, tell_test_views
 from distill.stages.further import build, further_examples
 from distill.stages.inputs import (
@@ -104,11 +107,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     model, start = build(target, kwargs, config.init)
     tell_random_weights(model.random_backbones())
     tell_test_views(config.test_views)
-    log.info(
-        "plan: %d labelled and %d pseudo-labelled videos, %d for validation, %d epochs of"
-        " batches of %d", labelled, len(examples) - labelled, len(val), training.epochs,
-        training.batch_size,
-    )  # fmt: skip
+    log.info("plan: %s, %d for validation", _plan(examples, config), len(val))
     if config.dry_run:
         log.info("dry run: nothing was trained")
         return {}
@@ -131,7 +130,8 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         plots.distributions(picture, series, "what the student learns from")
         tracker.picture("plots/targets", picture)
         report_choice(decisions, [row.mos for row in train], this, tracker, reader)
-    fitted = fit(model, examples, val, reader, config, this, tracker, manifest)
+    train_it = fit_two_stages if config.finetune.epochs else fit
+    fitted = train_it(model, examples, val, reader, config, this, tracker, manifest)
     if fitted is None:
         return {}
     assert fitted.val is not None
@@ -178,6 +178,28 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     log.info("%.1f minutes; bundle: %s", fitted.minutes, out / "bundle")
     log.info("next: python score.py VIDEO_OR_FOLDER")
     return result
+
+
+def _plan(examples: Sequence[Example], config: TrainStudentConfig) -> str:
+    """How many videos of which kind each stage learns from, in what batches.
+
+    Raises:
+        ConfigError: the options ask for a kind of label that there is none of.
+    """
+    stages = [("", list(examples), config)]
+    if config.finetune.epochs:
+        stages = stages_of(examples, config)
+    told = []
+    for name, learned, options in stages:
+        training = options.training
+        pseudo = [example.pseudo for example in learned]
+        made_of = batch_plan(pseudo, training.batch_size, training.pseudo_share)
+        each = " + ".join(str(stream.count) for stream in made_of)
+        told.append(
+            f"{name and f'{name}: '}{pseudo.count(False)} labelled and {pseudo.count(True)}"
+            f" pseudo-labelled videos, {training.epochs} epochs of batches of {each}"
+        )
+    return "; ".join(told)
 
 
 def _test(
