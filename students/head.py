@@ -95,10 +95,8 @@ class VideoPool(nn.Module):
             pooled = (self.attention(features).softmax(1) * outputs).sum(1)
         if self.places is None:
             return pooled.squeeze(-1), outputs.squeeze(-1), None
-        return self._expected(pooled), self._expected(outputs), pooled
-
-    def _expected(self, logits: Tensor) -> Tensor:
-        return (logits.softmax(-1) * self.places).sum(-1)
+        videos, frames = ((x.softmax(-1) * self.places).sum(-1) for x in (pooled, outputs))
+        return videos, frames, pooled
 
 
 def _attention(dim: int) -> nn.Sequential:
