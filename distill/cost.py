@@ -102,7 +102,7 @@ class _OneVideo(nn.Module):
 
     def forward(self, *views: Tensor) -> tuple[Tensor, ...]:
         says = self.model(dict(zip(self.model.views, views, strict=True)))
-        rest = [] if says.frame_scores is None else [says.frame_scores]
+        rest = [out for out in (says.frame_scores, says.bin_logits) if out is not None]
         return (says.score, *rest, *says.member_scores.values(), *says.features.values())
 
 

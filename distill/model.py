@@ -25,12 +25,15 @@ class Prediction:
         frame_scores: (B, T) or None; their mean need not be ``score``.
         member_scores: per ensemble member (B,), on the same scale as ``score``.
         features: per member or stage (B, D), for fusion and feature distillation.
+        bin_logits: (B, K) or None: logits of a distribution over the model's ``bin_centres``, of
+            which ``score`` is the expectation.
     """
 
     score: Tensor
     frame_scores: Tensor | None = None
     member_scores: dict[str, Tensor] = field(default_factory=dict)
     features: dict[str, Tensor] = field(default_factory=dict)
+    bin_logits: Tensor | None = None
 
 
 def full_precision(tensor: Tensor) -> torch.autocast:
@@ -105,6 +108,11 @@ class QualityModel(nn.Module):
     def scaled(self, output: Tensor) -> Tensor:
         """A head's output, in standard deviations of the labels, as scores."""
         return self.score_mean + self.score_std * output
+
+    @property
+    def bin_centres(self) -> Tensor | None:
+        """(K,) ascending scores that ``Prediction.bin_logits`` are of; None without bins."""
+        return None
 
     def frozen_members(self) -> dict[str, tuple[str, nn.Module]]:
         """Feature extractors that never train: name -> the view it looks at, the network.

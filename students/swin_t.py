@@ -7,13 +7,14 @@ from torch import Tensor, nn
 
 from distill.data.views import KeyFrames, View
 from distill.errors import ConfigError
-from distill.model import Prediction, QualityModel, full_precision
+from distill.model import Prediction, full_precision
+from students.head import Student, VideoPool
 from teachers.timm_frames import TimmFrames
 
 _CHANNELS = 768  # of Swin-T's last stage, to which the others are brought
 
 
-class SwinTStudent(QualityModel):
+class SwinTStudent(Student):
     """Swin-T on key frames; all four stages meet at the last one's resolution.
 
     Args:
@@ -24,6 +25,7 @@ class SwinTStudent(QualityModel):
         short_side: pixels to which the frame's short side is resized before the cut; None cuts
             at native resolution.
         hidden: width of the token MLP.
+        temporal, bins: as in :class:`~students.head.VideoPool`; not SharpMind's.
         weights: as in :func:`distill.weights.load_backbone`.
         score_mean: mean of the labels; an untrained network's scores lie around it.
         score_std: standard deviation of the labels, > 0; the unit the network predicts in.
@@ -48,6 +50,8 @@ class SwinTStudent(QualityModel):
         size: int = 224,
         short_side: int | None = None,
         hidden: int = 384,
+        temporal: str = "mean",
+        bins: int = 0,
         weights: str = "auto",
         score_mean: float = 0.0,
         score_std: float = 1.0,
@@ -79,7 +83,10 @@ class SwinTStudent(QualityModel):
             nn.Linear(hidden, 1),
         )
         tokens = (size // 32) ** 2
-        self.frame_score = nn.Sequential(nn.Linear(tokens, tokens), nn.GELU(), nn.Linear(tokens, 1))
+        self.pool = VideoPool(4 * _CHANNELS, temporal, bins, num_frames, train_frames)
+        self.frame_score = nn.Sequential(
+            nn.Linear(tokens, tokens), nn.GELU(), nn.Linear(tokens, self.pool.outputs)
+        )
 
     def forward(self, batch: Mapping[str, Tensor]) -> Prediction:
         """Score ``batch["frames"]``, (B, T, 3, size, size) uint8."""
@@ -89,7 +96,6 @@ class SwinTStudent(QualityModel):
         maps = [project(m) for project, m in zip(self.project, early, strict=True)]
         tokens = torch.cat([*maps, last], dim=1).flatten(2).transpose(1, 2)  # (BT, 49, 3072)
         with full_precision(tokens):
-            output = self.frame_score(self.token_score(tokens.float()).squeeze(-1))
-        scores = self.scaled(output.reshape(videos, -1))
-        features = tokens.mean(1).reshape(videos, -1, tokens.shape[-1]).mean(1)
-        return Prediction(scores.mean(1), frame_scores=scores, features={"stages": features})
+            outputs = self.frame_score(self.token_score(tokens.float()).squeeze(-1))
+        features = tokens.mean(1).reshape(videos, -1, tokens.shape[-1])
+        return self.predict(features, outputs.reshape(videos, -1, outputs.shape[-1]), "stages")

@@ -35,6 +35,8 @@ class TimmFrames(Member):
 
     Attributes:
         feature_dim: D, twice the summed channels of the stages.
+        stages, channels, reductions: per chosen stage its index, the channels of its map, and the
+            pixels to one position.
         fixed_size: whether the network takes frames of ``size`` only.
 
     Raises:
@@ -71,9 +73,10 @@ class TimmFrames(Member):
                 f"0..{depth - 1} or -{depth}..-1"
             )
         super().__init__(view, info, trainable=trainable, lr=lr)
-        self._stages = sorted({stage % depth for stage in stages})
-        self.channels: list[int] = [features[stage]["num_chs"] for stage in self._stages]
-        net.prune_intermediate_layers(self._stages, prune_norm=True, prune_head=True)
+        self.stages = sorted({stage % depth for stage in stages})
+        self.channels: list[int] = [features[stage]["num_chs"] for stage in self.stages]
+        self.reductions: list[int] = [features[stage]["reduction"] for stage in self.stages]
+        net.prune_intermediate_layers(self.stages, prune_norm=True, prune_head=True)
         self.net = net
         self.backbone, self.size = backbone, size
         self.feature_dim: int = 2 * sum(self.channels)
@@ -88,7 +91,7 @@ class TimmFrames(Member):
 
     def extra_repr(self) -> str:
         """What the printed modules do not tell of the features."""
-        return f"backbone={self.backbone!r}, size={self.size}, stages={self._stages}"
+        return f"backbone={self.backbone!r}, size={self.size}, stages={self.stages}"
 
     def train(self, mode: bool = True) -> Self:
         """As ``nn.Module.train``, but a frozen network stays in evaluation mode."""
@@ -114,7 +117,7 @@ class TimmFrames(Member):
             # the input: weights in this layout could not be saved as safetensors.
             x = self.normalised(frames).contiguous(memory_format=torch.channels_last)
             return self.net.forward_intermediates(
-                x, indices=self._stages, norm=False, stop_early=True, intermediates_only=True
+                x, indices=self.stages, norm=False, stop_early=True, intermediates_only=True
             )
 
     def extract(self, view: Tensor) -> Tensor:

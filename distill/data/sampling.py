@@ -4,6 +4,8 @@ All functions return int64 arrays. Randomness comes in as a ``numpy.random.Gener
 evaluation, as None (the deterministic middle).
 """
 
+import math
+
 import numpy as np
 
 PAD = -1  # in place of a frame index: no frame, black
@@ -212,6 +214,36 @@ def fragment_offsets(
         draws = rng.integers(0, room, size=(sets, grid, grid)) if room > 0 else 0
         corners[..., axis] = origin.reshape((-1, 1) if axis == 0 else (1, -1)) + draws
     return corners
+
+
+def scattered_corners(at: np.ndarray, patch: int, height: int, width: int) -> np.ndarray:
+    """Corners of patches that lie evenly over a frame of any shape, row by row.
+
+    The frame is cut into about as many rows as keep the cells square, and each row into cells of
+    equal width, one for each patch; rows differ by one cell at the most.
+
+    Args:
+        at: (N, 2) where in the room of its cell each patch lies, down and across, in [0, 1]; 0.5
+            is the middle.
+        patch: patch side in pixels. Where cells are smaller, patches overlap.
+        height, width: of the frame, at least ``patch``.
+
+    Returns:
+        (N, 2) top and left, whole patches within the frame.
+    """
+    if min(height, width) < patch:
+        raise ValueError(f"frame {width}x{height} is smaller than a patch of {patch}")
+    number = len(at)
+    rows = min(max(round(math.sqrt(number * height / width)), 1), number)
+    first = np.arange(rows + 1) * number // rows
+    row = np.repeat(np.arange(rows), np.diff(first))
+    columns = np.diff(first)[row]
+    index = np.stack([row, np.arange(number) - first[row]], axis=1)
+    frame = np.array([height, width])
+    cell = frame / np.stack([np.full(number, rows), columns], axis=1)
+    corners = index * cell + at * (cell - patch)
+    # Thirds of a pixel that add up to a whole one shall not fall short of it.
+    return np.clip(np.floor(corners + 1e-9).astype(np.int64), 0, frame - patch)
 
 
 def patch_corners(height: int, width: int, patch: int, stride: int) -> np.ndarray:

@@ -13,6 +13,7 @@ from typing import Any
 from distill.data.views.base import Collector, FrameCollector, View, at_full_count
 from distill.data.views.fragments import Fragments
 from distill.data.views.key_frames import KeyFrames
+from distill.data.views.mixed_frames import MixedFrames
 from distill.data.views.motion_chunks import MotionChunks
 from distill.data.views.native_patches import NativePatches
 from distill.data.views.table_scores import TableScores
@@ -25,6 +26,7 @@ __all__ = [
     "Fragments",
     "FrameCollector",
     "KeyFrames",
+    "MixedFrames",
     "MotionChunks",
     "NativePatches",
     "TableScores",
@@ -40,6 +42,7 @@ VIEW_KINDS: dict[str, Callable[..., View]] = {
     "fragments": Fragments,
     "native_patches": NativePatches,
     "texture_patches": TexturePatches,
+    "mixed_frames": MixedFrames,
     "table_scores": TableScores,
 }
 

@@ -18,6 +18,7 @@ from distill.data.sampling import spread
 from distill.data.views import (
     Fragments,
     KeyFrames,
+    MixedFrames,
     MotionChunks,
     NativePatches,
     TexturePatches,
@@ -232,6 +233,8 @@ VIEWS: list[View] = [
     NativePatches(3, 4, 16, 8),
     NativePatches(3, 4, 16, 8, short_side=40, sampling="second_start", padding="zero"),
     TexturePatches(3, 4, 16),
+    MixedFrames(4, 40, 16, 8, padding="zero"),
+    MixedFrames(3, 24, 16, 8, sampling="second_middle"),
 ]
 
 

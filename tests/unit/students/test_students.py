@@ -8,20 +8,24 @@ import torch
 from torch import Tensor
 
 from distill.cost import check_budget, profile
-from distill.data.views import Fragments, KeyFrames
+from distill.data.views import Fragments, KeyFrames, MixedFrames
 from distill.errors import BudgetError, ConfigError, WeightsError
 from distill.model import QualityModel
 from students.frames import FramesStudent
+from students.mixed_view import MixedViewStudent
 from students.swin_t import SwinTStudent
 
 SMALL = {"backbone": "test_efficientnet", "size": 64, "short_side": 64, "grid": 2, "hidden": 8}
+MIXED = {"backbone": "test_efficientnet", "size": 96, "whole": 64, "hidden": 8}
 STUDENTS: list[tuple[type[QualityModel], dict[str, Any]]] = [
     (FramesStudent, {**SMALL, "num_frames": 2}),
     (FramesStudent, {**SMALL, "num_frames": 2, "fragments": False}),
     (FramesStudent, {**SMALL, "num_frames": 2, "key_frames": False}),
+    (FramesStudent, {**SMALL, "num_frames": 2, "fragments": False, "temporal": "attention"}),
+    (MixedViewStudent, {**MIXED, "num_frames": 2}),
     (SwinTStudent, {"num_frames": 2, "size": 64}),
 ]
-IDS = ["both", "whole", "fragments", "swin"]
+IDS = ["both", "whole", "fragments", "attention", "mixed", "swin"]
 
 
 def _batch(model: QualityModel, videos: int = 3) -> dict[str, Tensor]:
@@ -86,6 +90,34 @@ def test_views_follow_the_options() -> None:
     }
     swin = _build(SwinTStudent, num_frames=1, size=64, short_side=96)
     assert swin.views == {"frames": KeyFrames(1, 64, 96)}
+    mixed = _build(MixedViewStudent, **MIXED, num_frames=3, train_frames=2)
+    assert mixed.views == {"mixed": MixedFrames(3, 96, 64, 32, 2)}
+
+
+def test_the_whole_frame_and_the_patches_are_pooled_apart() -> None:
+    model = _build(MixedViewStudent, **MIXED, num_frames=1).eval()
+    maps = torch.randn(2, 5, 12, 12)
+    mask = torch.zeros(12, 12, dtype=torch.bool)
+    mask[:8, :8] = True
+    expected = [
+        statistic
+        for region in (mask, ~mask)
+        for statistic in (
+            maps[..., region].mean(-1),
+            maps[..., region].std(-1, unbiased=False),
+        )
+    ]
+    torch.testing.assert_close(model._pooled(maps), torch.cat(expected, 1), rtol=1e-4, atol=1e-4)
+    # The first stage sees a few pixels around each position, so only the patches' half moves.
+    model = _build(MixedViewStudent, **MIXED, num_frames=1, stages=[0]).eval()
+    plain = torch.full((1, 1, 3, 96, 96), 128, dtype=torch.uint8)
+    dotted = plain.clone()
+    dotted[..., 80:, 80:] = 255
+    whole, patches = (
+        model({"mixed": dotted}).features["frames"] - model({"mixed": plain}).features["frames"]
+    ).chunk(2, dim=1)
+    assert whole.abs().max() < 1e-5
+    assert patches.abs().max() > 1e-2
 
 
 def test_the_order_of_frames_decides_only_the_frame_scores() -> None:
@@ -124,6 +156,16 @@ def test_a_budget_names_a_frame_count_that_fits_and_the_next_that_does_not() -> 
         (FramesStudent, {"backbone": "nonsense"}, "no network 'nonsense'"),
         (FramesStudent, {"dropout": 1.5}, "dropout 1.5"),
         (FramesStudent, {"score_std": -1.0}, "score_std -1.0"),
+        (
+            FramesStudent,
+            {"temporal": "mena"},
+            "temporal='mena' is not a choice; did you mean mean?",
+        ),
+        (FramesStudent, {"bins": 1}, "bins=1: 0 for none, else an integer >= 2"),
+        (FramesStudent, {"temporal": "attention", "train_frames": 1}, "set train_frames to 2 or"),
+        (MixedViewStudent, {"whole": 100}, "whole 100 is no multiple of 32"),
+        (MixedViewStudent, {"patch": 16, "whole": 112}, "must be multiples of 32, the pixels to"),
+        (MixedViewStudent, {"hidden": 0}, "hidden 0 must be >= 1"),
         (SwinTStudent, {"num_frames": 2.5}, "KeyFrames.num_frames"),
         (SwinTStudent, {"short_side": "large"}, "SwinTStudent: "),
         (SwinTStudent, {"size": 100}, "size 100 is no multiple of 32"),
