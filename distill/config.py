@@ -164,6 +164,9 @@ class TrainStudentConfig(StageConfig):
     Attributes:
         student: class and arguments; swin_t where its weights can be had, else compact.
         budget: cap in GMACs a video (fvcore multiply-adds); None checks nothing.
+        max_params: cap on the parameters, in millions; None checks nothing.
+        max_latency: cap on the milliseconds that the network alone takes for a video here; None
+            checks nothing.
         labels: folder of a label store, or a CSV with the columns filename and score; None takes
             the newest store, ``none`` uses no pseudo-labels.
         labels_root: folder that the names of such a CSV start from; None is its own.
@@ -184,6 +187,8 @@ class TrainStudentConfig(StageConfig):
 
     student: dict[str, Any] = field(default_factory=dict)
     budget: Any = None
+    max_params: Any = None
+    max_latency: Any = None
     labels: str | None = None
     labels_root: str | None = None
     leak_check: str = "perceptual"
@@ -203,14 +208,21 @@ class TrainStudentConfig(StageConfig):
         at_least("training.epochs", self.training.epochs, 1)
         at_least("test_views", self.test_views, 1)
         one_of("leak_check", self.leak_check, ("perceptual", "hash", "none"))
-        if self.budget is None:
-            return
-        hint = "write the cap in GMACs a video, for example +budget=120"
-        if isinstance(self.budget, bool) or not isinstance(self.budget, int | float):
-            raise ConfigError(f"budget={self.budget} is not a number; {hint}")
-        if not math.isfinite(self.budget) or self.budget <= 0:
-            raise ConfigError(f"budget={self.budget:g} is not a positive finite number; {hint}")
-        self.budget = float(self.budget)
+        for name, example in (
+            ("budget", "the cap in GMACs a video, for example +budget=120"),
+            ("max_params", "the cap in millions, for example max_params=30"),
+            ("max_latency", "the cap in milliseconds a video, for example max_latency=200"),
+        ):
+            cap = getattr(self, name)
+            if cap is None:
+                continue
+            if isinstance(cap, bool) or not isinstance(cap, int | float):
+                raise ConfigError(f"{name}={cap} is not a number; write {example}")
+            if not math.isfinite(cap) or cap <= 0:
+                raise ConfigError(
+                    f"{name}={cap:g} is not a positive finite number; write {example}"
+                )
+            setattr(self, name, float(cap))
 
 
 @dataclass

@@ -1,11 +1,10 @@
-"""What one inference of one video costs, and the cap on it.
+"""What one inference of one video costs: multiply-adds, parameters, time.
 
 The unit is fvcore's: one multiply-add counts as one, over all frames, clips and branches of one
 video, at batch 1, in evaluation mode. The field prints these GMACs as "GFLOPs", and the 120 of the
 NTIRE 2025 challenge are of this kind; twice the number is what torch's own counter gives.
 """
 
-import inspect
 import math
 import time
 from collections import Counter
@@ -19,12 +18,10 @@ from fvcore.nn import FlopCountAnalysis
 from fvcore.nn.jit_handles import get_shape
 from torch import Tensor, nn
 
-from distill.errors import BudgetError, ConfigError, DistillError
+from distill.errors import ConfigError, DistillError
 from distill.model import QualityModel
 
 CONVENTION = "GMACs: fvcore, one multiply-add = 1, per video, all frames and branches, batch 1"
-_SIZES = (448, 384, 320, 288, 256, 224, 192, 160, 128, 96, 64)
-_CHEAPER = "student=compact student.num_frames=2"
 
 # These move numbers or work on each by itself; none multiplies matrices. Counting them would add
 # 0.06-0.35%, as measured on Swin and vision transformers. Any other uncounted operator is refused.
@@ -59,6 +56,7 @@ class Cost:
         by_module: gmacs of the model's direct parts, largest first.
         by_operator: gmacs per operator (``linear``, ``conv``, ``matmul``), largest first.
         by_part: gmacs of what the model names as its parts (a teacher's members), largest first.
+        latency_ms: of the network alone, where it was measured.
     """
 
     gmacs: float
@@ -66,6 +64,7 @@ class Cost:
     by_module: dict[str, float] = field(default_factory=dict)
     by_operator: dict[str, float] = field(default_factory=dict)
     by_part: dict[str, float] = field(default_factory=dict)
+    latency_ms: float | None = None
 
     @property
     def gflops(self) -> float:
@@ -86,10 +85,15 @@ class Cost:
             by_part=each(self.by_part),
         )
 
+    def taking(self, latency_ms: float) -> "Cost":
+        """The same with a measured latency."""
+        return replace(self, latency_ms=latency_ms)
+
     def __str__(self) -> str:
+        took = "" if self.latency_ms is None else f", {self.latency_ms:.1f} ms (network alone)"
         return (
             f"{self.gmacs:.2f} GMACs a video (= {self.gflops:.2f} GFLOPs at two per multiply-add),"
-            f" {self.params_m:.2f} M parameters"
+            f" {self.params_m:.2f} M parameters{took}"
         )
 
 
@@ -161,89 +165,6 @@ def latency_ms(model: QualityModel, repeats: int = 5) -> float:
         for module, training in modes.items():
             module.training = training
     return 1000 * median(times[1:])
-
-
-def check_budget(
-    build: Callable[..., QualityModel],
-    kwargs: Mapping[str, Any],
-    budget_gmacs: float,
-    prefix: str = "student.",
-    cheaper: str = _CHEAPER,
-    passes: int = 1,
-) -> Cost:
-    """Measure a model before any training, and refuse one that costs more than the cap.
-
-    Args:
-        build: constructor of the model; built with ``weights="none"`` where it takes that.
-        kwargs: its arguments.
-        budget_gmacs: the cap in GMACs a video, > 0.
-        prefix: what stands before an option's name on the command line.
-        cheaper: what to advise where nothing of this model fits.
-        passes: inferences of each video (``test_views``), all of which the cap is on.
-
-    Returns:
-        The cost of all passes.
-
-    Raises:
-        ConfigError: the cap is no positive number.
-        BudgetError: the model costs more; names the nearest settings that fit.
-    """
-    if not 0 < budget_gmacs < math.inf:
-        raise ConfigError(f"budget={budget_gmacs}: must be a positive number of GMACs a video")
-    defaults = {n: p.default for n, p in inspect.signature(build).parameters.items()}
-    settings = {**defaults, **kwargs}
-    arguments = dict(kwargs)
-    if "weights" in settings:
-        arguments["weights"] = "none"
-
-    once = profile(build(**arguments))
-    cost = once.times(passes)
-    if cost.gmacs <= budget_gmacs:
-        return cost
-    fewer = int(budget_gmacs / once.gmacs + 1e-9)
-    smaller = _fitting(build, arguments, settings, once.gmacs, budget_gmacs / passes)
-    fitting = [(f"test_views={fewer}", fewer * once.gmacs)] if fewer else []
-    fitting += [(f"{prefix}{option}", passes * gmacs) for option, gmacs in smaller]
-    advice = (
-        "These fit: " + "; or ".join(f"{option} ({g:.2f} GMACs)" for option, g in fitting)
-        if fitting
-        else f"Nothing smaller of it fits, not even one frame; the cheapest student: {cheaper}"
-    )
-    used = [f"{key}={settings[key]}" for key in ("num_frames", "size") if key in settings]
-    used += [f"test_views={passes}"] if passes > 1 else []
-    name = f"{getattr(build, '__name__', 'the model')} {' '.join(used)}".strip()
-    raise BudgetError(
-        f"{name} costs {cost}; the budget is {budget_gmacs:g} GMACs. {advice}. ({CONVENTION})"
-    )
-
-
-def _fitting(
-    build: Callable[..., QualityModel],
-    arguments: Mapping[str, Any],
-    settings: Mapping[str, Any],
-    gmacs: float,
-    budget: float,
-) -> list[tuple[str, float]]:
-    """Nearest settings under the cap: fewer frames, and a smaller size at as many frames."""
-    frames, size = settings.get("num_frames"), settings.get("size")
-    fitting: list[tuple[str, float]] = []
-    if isinstance(frames, int) and frames > 1:
-        # Every frame costs the same, so that one frame and all of them fix the line between.
-        one = profile(build(**{**arguments, "num_frames": 1})).gmacs
-        each = (gmacs - one) / (frames - 1)
-        most = 1 + math.floor((budget - one) / each + 1e-9) if one <= budget else 0
-        if most:
-            fitting.append((f"num_frames={most}", one + (most - 1) * each))
-    if isinstance(size, int):
-        for smaller in (s for s in _SIZES if s < size):
-            try:
-                cost = profile(build(**{**arguments, "size": smaller})).gmacs
-            except DistillError:
-                continue  # this network cannot take that size
-            if cost <= budget:
-                fitting.append((f"size={smaller}", cost))
-                break
-    return fitting
 
 
 def _zeros(model: QualityModel) -> tuple[Tensor, ...]:

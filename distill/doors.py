@@ -13,6 +13,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ from distill.errors import ConfigError, DistillError, Interrupted
 from distill.help import help_page
 from distill.overrides import check_overrides, quoted
 from distill.runs import checkpoints, first_process, unfinished
+from distill.stages.front import finish, note
 
 # Before torch is imported. Its threads otherwise spin while they wait for each other. On 2 cores a
 # training step took 2.15 times as long with spinning beside one busy process per core, as decoding
@@ -132,6 +134,9 @@ def _hydra_door(stage: str) -> int:
         check_outputs(config.outputs)
     except DistillError as error:
         return _fail(error)
+    sweep = _sweep_folder(stage, config.outputs, words) if multirun else None
+    if sweep is not None:
+        words.append(f"hydra.sweep.dir={quoted(str(sweep))}")
     sys.argv = [sys.argv[0], *words]
     failures: list[DistillError] = []
     door = os.getpid()
@@ -144,9 +149,13 @@ def _hydra_door(stage: str) -> int:
         out = Path(HydraConfig.get().runtime.output_dir)
         if not first_process():
             logging.getLogger().setLevel(logging.ERROR)
+        result: Any = None
+        failure = ""
         try:
-            return module.run(cfg, out, bool(cfg.get("resume")))
+            result = module.run(cfg, out, bool(cfg.get("resume")))
+            return result
         except DistillError as error:
+            failure = str(error)
             _fail(error)
             failures.append(error)
             with (out / "log.txt").open("a", encoding="utf-8") as file:
@@ -160,6 +169,10 @@ def _hydra_door(stage: str) -> int:
             importlib.import_module("distill.tracking").finish()
             if {path.name for path in out.iterdir()} <= {".hydra", "log.txt"}:
                 shutil.rmtree(out)  # a dry run or a refused start leaves nothing
+            if sweep is not None and first_process():
+                its = HydraConfig.get()
+                own = [word for word in its.overrides.task if word not in overrides]
+                note(sweep, its.job.num, own, out, result, failure)
 
     try:
         hydra.main(version_base="1.3", config_path="pkg://conf", config_name=stage)(job)()
@@ -168,10 +181,19 @@ def _hydra_door(stage: str) -> int:
     finally:
         for worker in multiprocessing.active_children():
             worker.kill()  # one that hangs in a broken video would keep the command from ending
+    if sweep is not None:
+        finish(sweep)
     if multirun and failures:
         told = "".join(f"\n  {error}" for error in failures)
         sys.stderr.write(f"error: {len(failures)} runs of the sweep did not finish:{told}\n")
     return max((error.exit_code for error in failures), default=0)
+
+
+def _sweep_folder(stage: str, outputs: str, words: Sequence[str]) -> Path | None:
+    """Where the runs of a sweep of students lie: its door draws their front at the end."""
+    if stage != "train_student" or any(word.startswith("hydra.sweep.dir=") for word in words):
+        return None
+    return folder(outputs) / stage / time.strftime("%Y-%m-%d_%H-%M-%S")
 
 
 def check_outputs(outputs: str) -> None:

@@ -92,9 +92,10 @@ def _explain(stage: str, overrides: list[str], error: Exception) -> str:
     if name == "hydra/launcher" and "submitit" in culprit:
         return f"{culprit} needs Hydra's submitit launcher: pip install 'distill-vqa[slurm]'"
     group = _group(culprit)
-    if name not in known and group not in groups and not name.startswith("hydra"):
+    packaged = group != name and group in groups
+    if name not in known and not packaged and not name.startswith("hydra"):
         return unknown_option(name, known)
-    if group in groups:
+    if name in groups or packaged:
         if culprit.startswith("+"):
             return f"{culprit}: {name} is chosen already; write {culprit.lstrip('+')}"
         return f"{culprit}: no such choice; {name} is one of {', '.join(groups[group])}"

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -126,6 +127,56 @@ def comparison(path: Path, rows: Sequence[Mapping[str, object]], title: str) -> 
     save(figure, path)
 
 
+def front(
+    path: Path, runs: Sequence[Mapping[str, Any]], refused: Sequence[Mapping[str, Any]]
+) -> None:
+    """SRCC against GMACs of the students of a sweep, and those that were not trained by name.
+
+    Args:
+        path: of the picture.
+        runs: each with ``run``, ``gmacs``, ``params_m``, ``val_srcc`` and, or None, ``test_srcc``
+            with its interval ``test_low``, ``test_high``.
+        refused: each with ``run`` and ``error``.
+    """
+    figure, axes = plt.subplots(figsize=(7.5, 4.8))
+    ordered = sorted(runs, key=lambda run: run["gmacs"])
+    best, front_x, front_y = -np.inf, [], []
+    for run in ordered:
+        if run["val_srcc"] > best:
+            best = run["val_srcc"]
+            front_x.append(run["gmacs"])
+            front_y.append(best)
+    axes.step(front_x, front_y, where="post", color=BLUE, linewidth=1.2, alpha=0.6)
+    axes.plot(
+        [r["gmacs"] for r in ordered], [r["val_srcc"] for r in ordered], "o", color=BLUE,
+        markersize=7, label="validation, which a choice is made by",
+    )  # fmt: skip
+    tested = [run for run in ordered if run["test_srcc"] is not None]
+    if tested:
+        axes.errorbar(
+            [r["gmacs"] * 1.02 for r in tested], [r["test_srcc"] for r in tested],
+            yerr=np.abs([[r["test_srcc"] - r["test_low"] for r in tested],
+                         [r["test_high"] - r["test_srcc"] for r in tested]]),
+            fmt="s", color=ORANGE, markersize=5, capsize=3, linewidth=1,
+            label="test, 95% over contents",
+        )  # fmt: skip
+    for run in ordered:
+        axes.annotate(
+            f"{run['run']}\n{run['params_m']:.1f} M", (run["gmacs"], run["val_srcc"]), (-8, 0),
+            textcoords="offset points", ha="right", va="bottom", fontsize=7,
+        )  # fmt: skip
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.margins(x=0.15, y=0.12)
+    axes.set(xlabel="GMACs a video (fvcore multiply-adds)", ylabel="SRCC")
+    axes.grid(alpha=0.25)
+    axes.legend(fontsize=8, frameon=False, loc="lower right")
+    if refused:
+        lines = [f"{run['run']}: {str(run['error']).split('. ')[0][:130]}" for run in refused]
+        figure.text(0.01, 0.01, "not trained:\n" + "\n".join(lines), fontsize=7, color=GREY)
+    save(figure, path, bottom=0.035 * (len(refused) + 1) if refused else 0.0)
+
+
 def _smooth(values: Sequence[float], window: int = 10) -> np.ndarray:
     total = np.cumsum(np.insert(np.asarray(values, float), 0, 0.0))
     ends = np.arange(1, len(values) + 1)
@@ -133,8 +184,8 @@ def _smooth(values: Sequence[float], window: int = 10) -> np.ndarray:
     return (total[ends] - total[starts]) / (ends - starts)
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure and forget it."""
-    figure.tight_layout()
+def save(figure: Figure, path: Path, bottom: float = 0.0) -> None:
+    """Write a figure and forget it; the share ``bottom`` of its height is left to a text."""
+    figure.tight_layout(rect=(0, bottom, 1, 1))
     figure.savefig(path, dpi=120)
     plt.close(figure)

@@ -43,6 +43,8 @@ class SwinTStudent(Student):
         measures 47.94 G and 33.35 M, so it is near the published network, not the same.
     """
 
+    BACKBONE = "swin_tiny_patch4_window7_224"
+
     def __init__(
         self,
         num_frames: int = 10,
@@ -67,9 +69,7 @@ class SwinTStudent(Student):
             raise ConfigError(f"SwinTStudent: hidden must be >= 1, got {hidden}")
         self.views = {"frames": view}
         self.set_score_scale(score_mean, score_std)
-        self.tower = TimmFrames(
-            "swin_tiny_patch4_window7_224", weights, size, stages=(0, 1, 2, 3), trainable=True
-        )
+        self.tower = TimmFrames(self.BACKBONE, weights, size, stages=(0, 1, 2, 3), trainable=True)
         self.project = nn.ModuleList(
             nn.Sequential(
                 nn.AvgPool2d(2 ** (3 - stage)), nn.Conv2d(channels, _CHANNELS, 3, padding=1)

@@ -22,24 +22,27 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
+import yaml
+from hydra.utils import get_method
 from omegaconf import DictConfig
 
 from distill import plots
+from distill.budget import Caps, check_caps
 from distill.bundle import save_bundle
 from distill.config import TrainStudentConfig, to_config
-from distill.cost import check_budget, profile
 from distill.data.batches import batch_plan
 from distill.data.dataset import Example
 from distill.data.manifest import Manifest
 from distill.data.reader import VideoReader
 from distill.data.readers import make_reader
+from distill.errors import ConfigError
 from distill.inference import score_all
 from distill.label_noise import weigh_by_noise
 from distill.labels import LabelStore
 from distill.losses import WeightedLoss
 from distill.metrics import bootstrap_groups, evaluate
 from distill.model import QualityModel
-from distill.runs import Run, read_inputs
+from distill.runs import CONFIG, Run, read_inputs
 from distill.stages.assess import Fitted, scoring_options
 from distill.stages.finetune import fit_two_stages, stages_of
 from distill.stages.fit import fit, tell_random_weights, tell_test_views
@@ -78,13 +81,12 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     config: TrainStudentConfig = to_config(cfg, TrainStudentConfig)
     training = config.training
     pl.seed_everything(config.seed, verbose=False)
+    caps = Caps(config.budget, config.max_params, config.max_latency)
+    if "choose" in config.student:
+        config.student = _chosen(config, caps, out if resumed else None)
     target, kwargs = network(config.student, "student")
     WeightedLoss(config.loss)
-    bare = without_weights(kwargs)
-    if config.budget is None:
-        cost = profile(target(**bare)).times(config.test_views)
-    else:
-        cost = check_budget(target, bare, config.budget, passes=config.test_views)
+    cost = check_caps(target, without_weights(kwargs), caps, config.test_views)
     log.info("student: %s\n%s", config.student["_target_"], cost)
     if config.budget is not None:
         log.info("budget: %.2f of %g GMACs a video", cost.gmacs, config.budget)
@@ -178,6 +180,23 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     log.info("%.1f minutes; bundle: %s", fitted.minutes, out / "bundle")
     log.info("next: python score.py VIDEO_OR_FOLDER")
     return result
+
+
+def _chosen(config: TrainStudentConfig, caps: Caps, resumed: Path | None) -> dict[str, Any]:
+    """The student that a function of ``students`` takes under the caps (``student=fit``).
+
+    Args:
+        config: its ``student`` names the function and what to hand it.
+        caps: what the student may cost.
+        resumed: folder of the run to go on with: the choice was made there.
+    """
+    if resumed is not None and (resumed / CONFIG).is_file():
+        return dict(yaml.safe_load((resumed / CONFIG).read_text(encoding="utf-8"))["student"])
+    options = {key: value for key, value in config.student.items() if key != "choose"}
+    name = str(config.student["choose"])
+    if not name.startswith("students."):
+        raise ConfigError(f"student.choose={name}: must be a function of students, as in fit.yaml")
+    return get_method(name)(caps, config.test_views, **options)
 
 
 def _plan(examples: Sequence[Example], config: TrainStudentConfig) -> str:

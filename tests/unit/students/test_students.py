@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from distill.cost import check_budget, profile
+from distill.budget import check_budget
+from distill.cost import profile
 from distill.data.views import Fragments, KeyFrames, MixedFrames
 from distill.errors import BudgetError, ConfigError, WeightsError
 from distill.model import QualityModel

@@ -1,0 +1,210 @@
+"""The ladder that ``student=fit`` climbs: students by cost, and what each has measured.
+
+``measured.csv`` beside this file holds a row for every finished training of a rung
+(benchmarks/student_front.py appends them). ``python -m students.rungs`` prints the ladder.
+"""
+
+import csv
+import logging
+import sys
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from distill.budget import Caps, check_caps
+from distill.errors import BudgetError, ConfigError
+from distill.model import network_class
+from distill.weights import available
+
+log = logging.getLogger(__name__)
+MEASURED = Path(__file__).with_name("measured.csv")
+ARM = "pseudo"  # how the rungs that are compared were trained: on MOS and pseudo-labels
+COLUMNS = (
+    "rung arm seed val_srcc val_plcc test_srcc test_plcc minutes steps gmacs params_m data date"
+    " commit"
+).split()
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A student that can be trained.
+
+    Attributes:
+        name: in the table of what was measured.
+        student: choice of ``conf/student``.
+        gmacs: fvcore multiply-adds a video, 1e9, rounded up.
+        params_m: parameters, 1e6.
+        options: what it changes of that choice.
+    """
+
+    name: str
+    student: str
+    gmacs: float
+    params_m: float
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def node(self) -> dict[str, Any]:
+        """Class and arguments, as the option group ``student`` has them."""
+        text = files("conf").joinpath("student", f"{self.student}.yaml").read_text("utf-8")
+        return {**yaml.safe_load(text), **self.options}
+
+
+_LITE2: dict[str, Any] = {"backbone": "tf_efficientnet_lite2", "num_frames": 8}
+RUNGS = (
+    Rung("mixed_lite0_1x224", "mixed_view", 0.378, 3.22, {"num_frames": 1}),
+    Rung("mixed_lite0_4x224", "mixed_view", 1.510, 3.22),
+    Rung("compact_4x224", "compact", 3.019, 3.22),
+    Rung("mixed_lite2_8x224", "mixed_view", 4.574, 4.64, _LITE2),
+    Rung("mixed_lite2_8x320", "mixed_view", 9.331, 4.64, {**_LITE2, "size": 320, "whole": 192}),
+    Rung("mixed_lite2_8x448", "mixed_view", 18.286, 4.64, {**_LITE2, "size": 448, "whole": 224}),
+    Rung("swin_t_4x224", "swin_t", 19.178, 33.35, {"num_frames": 4}),
+    Rung("swin_t_10x224", "swin_t", 47.945, 33.35),
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a rung reached on validation.
+
+    Attributes:
+        srcc: mean over seeds.
+        seeds: how many.
+        data: of which data set.
+        date: of the last.
+    """
+
+    srcc: float
+    seeds: int
+    data: str
+    date: str
+
+    def __str__(self) -> str:
+        seeds = f"mean of {self.seeds} seeds" if self.seeds > 1 else "one seed"
+        return f"val SRCC {self.srcc:.3f} on {self.data} ({seeds}, {self.date})"
+
+
+def read_measured(path: Path = MEASURED) -> dict[str, Measured]:
+    """What each rung measured; rungs that nobody trained are not in it.
+
+    Raises:
+        ConfigError: the table cannot be read, has no number where there must be one, or compares
+            rungs on several data sets.
+    """
+    runs: dict[str, list[dict[str, str]]] = defaultdict(list)
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                if row["arm"] == ARM:
+                    runs[row["rung"]].append(row)
+        found = {
+            name: Measured(
+                sum(float(row["val_srcc"]) for row in rows) / len(rows), len(rows),
+                rows[-1]["data"], max(row["date"] for row in rows),
+            )
+            for name, rows in runs.items()
+        }  # fmt: skip
+    except (OSError, KeyError, ValueError) as error:
+        raise ConfigError(
+            f"student.measured={path}: cannot be used ({error!r}); it is a CSV with the columns"
+            f" {', '.join(COLUMNS)}"
+        ) from error
+    if len(sets := {row["data"] for rows in runs.values() for row in rows}) > 1:
+        raise ConfigError(
+            f"student.measured={path}: compares rungs on several data sets:"
+            f" {', '.join(sorted(sets))}"
+        )
+    return found
+
+
+def fit(caps: Caps, passes: int = 1, measured: str | None = None) -> dict[str, Any]:
+    """The rung that measured best under the caps, ties (to 0.001) to the cheaper.
+
+    A rung whose pretrained weights cannot be had here is passed over. Where no rung under the caps
+    was measured, the dearest of them is taken. Both are told.
+
+    Args:
+        caps: what an inference may cost; ``gmacs`` is needed.
+        passes: inferences of each video, all of which count.
+        measured: table of the user's own measurements; None is the one that comes with this
+            program.
+
+    Returns:
+        Class and arguments of the student.
+
+    Raises:
+        ConfigError: no cap on GMACs, or the table cannot be used.
+        BudgetError: no rung is cheap enough.
+    """
+    if caps.gmacs is None:
+        raise ConfigError("student=fit needs a budget: +budget=20, in GMACs a video")
+    known = read_measured(Path(measured) if measured else MEASURED)
+    fitting = [
+        rung
+        for rung in RUNGS
+        if passes * rung.gmacs <= caps.gmacs
+        and (caps.params_m is None or rung.params_m <= caps.params_m)
+    ]
+    ordered = sorted(fitting, key=lambda rung: _rank(rung, known.get(rung.name)))
+    passed: dict[str, list[str]] = defaultdict(list)  # by the reason, which several may share
+    while ordered and (why_not := _not_here(ordered[0], caps, passes)):
+        passed[why_not].append(ordered.pop(0).name)
+    for reason, names in passed.items():
+        log.warning("student=fit: passed over: %s: %s", ", ".join(names), reason)
+    if ordered:
+        _tell(ordered, known, caps)
+        return ordered[0].node()
+    cheapest = min(RUNGS, key=lambda rung: rung.gmacs)
+    told = f"under {caps}" + (f", test_views={passes}" if passes > 1 else "")
+    raise BudgetError(
+        f"student=fit: no student {told} can be trained here; the cheapest is {cheapest.name}:"
+        f" {passes * cheapest.gmacs:.2f} GMACs a video, {cheapest.params_m:.2f} M parameters"
+    )
+
+
+def _rank(rung: Rung, measured: Measured | None) -> tuple[float, float]:
+    """Measured ones first, the best before the others; of those not measured the dearest."""
+    if measured is None:
+        return (1.0, -rung.gmacs)
+    return (-round(measured.srcc, 3), rung.gmacs)
+
+
+def _not_here(rung: Rung, caps: Caps, passes: int) -> str:
+    """Why a rung cannot be trained here within the caps; "" where it can."""
+    node = rung.node()
+    cls, arguments = network_class(node)
+    if reason := available(arguments.get("backbone") or cls.BACKBONE)[1]:  # type: ignore[attr-defined]
+        return reason
+    if caps.latency_ms is not None:
+        try:
+            check_caps(cls, arguments, Caps(latency_ms=caps.latency_ms), passes)
+        except BudgetError as error:
+            return str(error)
+    return ""
+
+
+def _tell(ordered: Sequence[Rung], known: Mapping[str, Measured], caps: Caps) -> None:
+    for rung in ordered:
+        how = f"student=fit under {caps}:" if rung is ordered[0] else "  not taken:"
+        log.info("%s %s", how, _line(rung, known))
+
+
+def _line(rung: Rung, known: Mapping[str, Measured]) -> str:
+    told = known.get(rung.name) or "nobody measured it"
+    return f"{rung.name}: {rung.gmacs:.2f} GMACs, {rung.params_m:.2f} M parameters; {told}"
+
+
+def main() -> int:
+    """Print the ladder."""
+    known = read_measured()
+    for rung in sorted(RUNGS, key=lambda rung: rung.gmacs):
+        print(_line(rung, known))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
