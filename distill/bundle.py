@@ -5,7 +5,7 @@ import json
 import logging
 import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from distill import __version__
+from distill.content_levels import ContentSlopes
 from distill.data.identity import sha256_of
 from distill.errors import BundleError, ConfigError
 from distill.metrics import Logistic4
@@ -76,6 +77,7 @@ def save_bundle(
     licenses: list[str],
     metrics: dict[str, Any],
     test_views: int = 1,
+    slopes: ContentSlopes | None = None,
 ) -> dict[str, Any]:
     """Write a bundle; ``spec.json`` comes last, so a folder without it is no bundle.
 
@@ -90,6 +92,7 @@ def save_bundle(
         licenses: of what the network learned from.
         metrics: what it measured, for the README.
         test_views: looks at each video that the calibration was fitted with.
+        slopes: what its scores are worth between contents and within them.
 
     Returns:
         The specification.
@@ -116,6 +119,7 @@ def save_bundle(
         "provenance": provenance,
         "licenses": licenses,
         "metrics": metrics,
+        "content_slopes": asdict(slopes) if slopes else None,
     }
     (folder / README).write_text(_readme(spec), encoding="utf-8")
     (folder / SPEC).write_text(json.dumps(spec, indent=2) + "\n", encoding="utf-8")

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from distill.content_levels import ContentSlopes, level_contents
 from distill.data.perceptual import exact_hash
-from distill.doubt import judge, shrink_contents
+from distill.doubt import judge
 from distill.errors import ConfigError
 from distill.labels import Label
 from distill.leaks import Leak
@@ -26,7 +27,7 @@ class Decision:
 
     Attributes:
         label: of the store.
-        target: what the student learns: the score, or what shrinking made of it.
+        target: what the student learns: the score, or what levelling its contents made of it.
         weight: 1 is kept, less is weighed, 0 is dropped.
         rule: that weighed or dropped it: labelled, leak, gone, duplicate, doubt, selection;
             empty where it is kept.
@@ -69,6 +70,7 @@ def choose(
     signatures: Mapping[Path, np.ndarray],
     doubt: DoubtConfig,
     select: SelectConfig,
+    slopes: ContentSlopes | None = None,
 ) -> list[Decision]:
     """Decide on every label; each rule sees what those before it left.
 
@@ -79,6 +81,7 @@ def choose(
         gone: positions of videos that are no longer there.
         signatures: for duplicates by decoded frames.
         doubt, select: the rules.
+        slopes: of the teacher, which ``doubt.shrink=auto`` goes by; None: not known.
 
     Returns:
         A decision per label, in their order.
@@ -98,7 +101,7 @@ def choose(
         found[at] = found[at].dropped("duplicate", f"{reason} as another", labels[first].video)
     _doubt(found, doubt)
     _select(found, select)
-    _shrink(found, doubt.shrink)
+    _level(found, doubt.shrink, slopes)
     return found
 
 
@@ -175,24 +178,41 @@ def _select(found: list[Decision], options: SelectConfig) -> None:
         found[at] = found[at].dropped("selection", f"{options.method}: enough others like it")
 
 
-def _shrink(found: list[Decision], factor: float) -> None:
+def _level(found: list[Decision], shrink: float | str, slopes: ContentSlopes | None) -> None:
+    """Scale the differences between contents, and within them, as ``doubt.shrink`` says."""
     left = _left(found)
-    if factor == 1 or not left:
+    if shrink == 1 or not left:
         return
     contents = [_content(found[at].label) for at in left]
     alone = sum(n == 1 for n in Counter(contents).values())
+    within = 1.0
+    if shrink == "auto":
+        if slopes is None or alone == len(left):
+            why = "the pool names no content of two versions"
+            if slopes is None:
+                why = "the store does not tell its teacher's slopes"
+            log.info("doubt.shrink=auto: labels stay as they are, %s", why)
+            return
+        between, within = slopes.between, slopes.within
+        log.info(
+            "doubt.shrink=auto: differences between contents times %.2f, within them times %.2f,"
+            " as on the teacher's %d validation contents", between, within, slopes.contents,
+        )  # fmt: skip
+    else:
+        between = float(shrink)
     if alone == len(left):
         raise ConfigError(
-            f"doubt.shrink={factor:g}: no content of the pool has two versions, so it would take"
+            f"doubt.shrink={between:g}: no content of the pool has two versions, so it would take"
             " the differences between all labels away; name the contents in the column `group` of"
             " the pool's table, or leave doubt.shrink=1"
         )
     if alone:
         log.warning(
-            "doubt.shrink=%g: %d pseudo-labels are the only version of their content, and are"
-            " pulled to the mean with nothing to set them apart", factor, alone,
+            "doubt.shrink=%s: %d pseudo-labels are the only version of their content, and are"
+            " pulled to the mean with nothing to set them apart", shrink, alone,
         )  # fmt: skip
-    targets = shrink_contents(np.array([found[at].label.score for at in left]), contents, factor)
+    score = np.array([found[at].label.score for at in left])
+    targets = level_contents(score, contents, between, within)
     for at, target in zip(left, targets.tolist(), strict=True):
         found[at] = replace(found[at], target=target)
 

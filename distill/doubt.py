@@ -4,7 +4,6 @@ Every rule is a measure of doubt per label and a limit on it. ``drop`` takes wha
 limit away; ``weigh`` gives every label 1 / (1 + (measure / limit)^2), which is a half at the limit.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,21 +101,3 @@ def expected_rank_change(score: np.ndarray, std: np.ndarray, atoms: int = _ATOMS
     out = np.empty(len(ranked))
     out[order] = places
     return out
-
-
-def shrink_contents(score: np.ndarray, content: Sequence[str], factor: float) -> np.ndarray:
-    """Pull the contents' mean scores together; what sets a content's versions apart stays.
-
-    Args:
-        score: (N,) pseudo-labels.
-        content: (N,) name of the source content of each.
-        factor: 1 changes nothing, 0 gives every content the same mean.
-
-    Returns:
-        (N,) mean + factor * (mean of the content - mean) + (score - mean of the content), with the
-        mean of all scores, which it keeps.
-    """
-    score = np.asarray(score, float)
-    _, number = np.unique(np.asarray(content, dtype=str), return_inverse=True)
-    mean = (np.bincount(number, score) / np.bincount(number))[number] if len(score) else score
-    return score - (1 - factor) * (mean - score.mean()) if len(score) else score

@@ -205,7 +205,8 @@ class DoubtConfig:
         sigma: the limit of that rule, in median spreads.
         rank_change: the limit of that rule, in places, as a share of all labels.
         shrink: pull the contents' mean pseudo-labels together by this factor; the differences
-            within a content stay. 1 is off, 0.1 was worth trying (docs/doubt.md).
+            within a content stay. 1 is off; auto scales both by what the teacher's scores were
+            worth on its validation videos (docs/doubt.md), where the pool names its contents.
     """
 
     rule: str = "none"
@@ -213,7 +214,7 @@ class DoubtConfig:
     quantile: float = 0.9
     sigma: float = 3.0
     rank_change: float = 0.1
-    shrink: float = 1.0
+    shrink: Any = "auto"
 
     def __post_init__(self) -> None:
         one_of("doubt.rule", self.rule, ("none", "quantile", "sigma", "rank_change"))
@@ -221,7 +222,10 @@ class DoubtConfig:
         between("doubt.quantile", self.quantile, 0.01, 0.99)
         above("doubt.sigma", self.sigma, 0)
         between("doubt.rank_change", self.rank_change, 1e-6, 0.5)
-        between("doubt.shrink", self.shrink, 0, 1)
+        if self.shrink != "auto":
+            if isinstance(self.shrink, bool) or not isinstance(self.shrink, int | float):
+                raise ConfigError(f"doubt.shrink={self.shrink}: auto, or a number from 0 to 1")
+            between("doubt.shrink", self.shrink, 0, 1)
 
 
 @dataclass

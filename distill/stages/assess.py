@@ -11,6 +11,7 @@ import numpy as np
 
 from distill import plots
 from distill.config import TrainStudentConfig, TrainTeacherConfig
+from distill.content_levels import ContentSlopes
 from distill.data.features import FeatureStore
 from distill.data.loading import decoding_workers
 from distill.data.manifest import Manifest, Problem, Row
@@ -60,6 +61,7 @@ class Fitted:
         calibration: raw score -> MOS; None where there were no labels.
         val: calibrated scores on validation; None likewise.
         minutes, steps, data_wait: see ``Trained``.
+        slopes: what its scores are worth between contents and within them, on validation.
     """
 
     model: QualityModel
@@ -68,6 +70,7 @@ class Fitted:
     minutes: float = 0.0
     steps: int = 0
     data_wait: float = 0.0
+    slopes: ContentSlopes | None = None
 
 
 def assess(
@@ -123,9 +126,13 @@ def assess(
     learned = [s for s in other if not s.error] or sound
     calibration = calibrate([s.raw for s in learned], [s.row.mos for s in learned])
     predicted = np.asarray(calibration(raw))
-    scores = evaluate(predicted, mos, [s.row.group for s in sound])
+    contents = [s.row.group for s in sound]
+    scores = evaluate(predicted, mos, contents)
+    slopes = ContentSlopes.of(predicted.tolist(), mos.tolist(), contents)
     _report(run, tracker, sound, predicted, scores, reader)
-    return Fitted(model, calibration, scores, trained.minutes, trained.steps, trained.data_wait)
+    return Fitted(
+        model, calibration, scores, trained.minutes, trained.steps, trained.data_wait, slopes
+    )
 
 
 def _report(

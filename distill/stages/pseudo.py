@@ -11,6 +11,7 @@ import numpy as np
 from distill.cache import cache_folder
 from distill.choice import Decision, choose
 from distill.config import TrainStudentConfig
+from distill.content_levels import ContentSlopes
 from distill.data.dataset import Example
 from distill.data.identity import content_hash
 from distill.data.loading import decoding_workers
@@ -73,7 +74,11 @@ def choose_labels(
     signatures = _signatures(left, held_out, contents, config, reader)
     looks = signatures if config.leak_check == "perceptual" else {}
     leaks = find_leaks(labels, held_out, contents, looks)
-    found = choose(labels, leaks, labelled_at, gone, signatures, config.doubt, config.select)
+    told = store.meta.get("content_slopes")
+    slopes = ContentSlopes(**told) if told else None
+    found = choose(
+        labels, leaks, labelled_at, gone, signatures, config.doubt, config.select, slopes
+    )
     _tell(found, store)
     return found
 

@@ -150,6 +150,7 @@ def _meta(bundle: Bundle, pool: Path, videos: int, precision: str) -> dict[str, 
         "distill_vqa": bundle.spec["distill_vqa"],
         "packages": packages(),
         "licenses": bundle.spec["licenses"],
+        "content_slopes": bundle.spec.get("content_slopes"),
         "pool": str(pool),
         "videos": videos,
     }

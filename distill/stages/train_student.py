@@ -158,6 +158,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         licenses=[*start.licenses, *_licenses(model, store)],
         metrics={f"val {k}": round(v, 4) for k, v in val_scores.items()} | test,
         test_views=config.test_views,
+        slopes=fitted.slopes,
     )
     result = {
         "bundle": str(out / "bundle"),

@@ -144,6 +144,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         licenses=[*start.licenses, *model.licenses()],
         metrics={f"val {k}": round(v, 4) for k, v in measured.items()},
         test_views=config.test_views,
+        slopes=fitted.slopes,
     )
     result = {
         "bundle": str(out / "bundle"),

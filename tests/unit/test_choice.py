@@ -1,6 +1,8 @@
 """What becomes of pseudo-labels: leaks, copies, doubt, selection, and the order of the rules."""
 
+import logging
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 
 from distill.choice import Decision, choose
+from distill.content_levels import ContentSlopes
 from distill.data.manifest import Row
 from distill.errors import ConfigError
 from distill.kinds import disputed, kind_of, kind_table, lost_contents
@@ -131,6 +134,26 @@ def test_shrinking_needs_contents_and_touches_targets_only(
         _chosen([_label(str(i)) for i in range(3)], doubt=DoubtConfig(shrink=0.2))
 
 
+def test_auto_goes_by_the_slopes_and_says_why_where_it_cannot(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    labels = [_label(str(i), score=s, group=g) for i, (s, g) in enumerate(
+        [(1.0, "a"), (2.0, "a"), (4.0, "b"), (5.0, "b")])]  # fmt: skip
+    caplog.set_level(logging.INFO)
+
+    def targets(labels: list[Label], slopes: ContentSlopes | None) -> list[float]:
+        found = choose(labels, {}, {}, [], {}, DoubtConfig(), SelectConfig(), slopes)
+        return [d.target for d in found]
+
+    slopes = ContentSlopes(0.2, 2.0, 13)
+    np.testing.assert_allclose(targets(labels, slopes), [1.7, 3.7, 2.3, 4.3])
+    assert "times 0.20, within them times 2.00, as on the teacher's 13" in caplog.text
+    assert targets(labels, None) == [1, 2, 4, 5]
+    assert "the store does not tell its teacher's slopes" in caplog.text
+    assert targets([replace(x, group="") for x in labels], slopes) == [1, 2, 4, 5]
+    assert "the pool names no content of two versions" in caplog.text
+
+
 def test_a_count_that_the_pool_cannot_give_is_told(caplog: pytest.LogCaptureFixture) -> None:
     labels = [_label(str(i), group="a", score=float(i)) for i in range(5)]
     found = _chosen(labels, select=SelectConfig("k_center", count=4, per_content=2))
@@ -165,6 +188,7 @@ def test_options_of_selection_that_say_nothing_are_errors(
         ({"sigma": 0.0}, "doubt.sigma=0.0 must be a finite number above 0"),
         ({"rank_change": 0.6}, "doubt.rank_change=0.6 must lie between"),
         ({"shrink": 1.1}, "doubt.shrink=1.1 must lie between 0 and 1"),
+        ({"shrink": "half"}, "doubt.shrink=half: auto, or a number from 0 to 1"),
     ],
 )
 def test_options_of_doubt_out_of_range_are_errors(values: dict[str, Any], message: str) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from distill.doubt import expected_rank_change, judge, shrink_contents
+from distill.doubt import expected_rank_change, judge
 
 RULES = {"quantile": 0.7, "sigma": 1.5, "rank_change": 0.1}
 # Whole hundredths: scores of people and teachers, and no denormal numbers.
@@ -136,25 +136,3 @@ def test_a_limit_of_zero_leaves_those_who_agree() -> None:
 def test_a_rule_that_does_not_exist_is_an_error() -> None:
     with pytest.raises(ValueError, match="no such rule: 'median'"):
         judge(np.ones(2), np.ones(2), "median", "drop", 1)
-
-
-def test_shrinking_by_hand() -> None:
-    score, content = np.array([1.0, 2.0, 4.0, 5.0]), ["a", "a", "b", "b"]
-    # Means 1.5 and 4.5 around 3 become 2.7 and 3.3.
-    np.testing.assert_allclose(shrink_contents(score, content, 0.2), [2.2, 3.2, 2.8, 3.8])
-    np.testing.assert_array_equal(shrink_contents(score, content, 1.0), score)
-
-
-@given(_labels(), st.integers(1, 6), st.floats(0, 1))
-def test_shrinking_keeps_the_mean_and_the_differences_within_a_content(
-    labels: tuple[np.ndarray, np.ndarray], contents: int, factor: float
-) -> None:
-    score = labels[0]
-    content = [f"c{i % contents}" for i in range(len(score))]
-    out = shrink_contents(score, content, factor)
-    assert out.mean() == pytest.approx(score.mean())
-    for name in set(content):
-        inside = [i for i, c in enumerate(content) if c == name]
-        np.testing.assert_allclose(np.diff(out[inside]), np.diff(score[inside]), atol=1e-9)
-        before = score[inside].mean() - score.mean()
-        assert out[inside].mean() - score.mean() == pytest.approx(factor * before, abs=1e-9)
