@@ -92,7 +92,7 @@ def optimise(
         Interrupted: a signal; a checkpoint was written.
     """
     training, data = config.training, config.data
-    loss = WeightedLoss(config.loss)
+    loss = WeightedLoss.of(config.loss)
     sets = 1 + max(example.dataset for example in train)
     module = QualityModule(model, loss, training, seed, sets)
     datamodule = VQADataModule(

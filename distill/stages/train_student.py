@@ -79,7 +79,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     training = config.training
     pl.seed_everything(config.seed, verbose=False)
     target, kwargs = network(config.student, "student")
-    WeightedLoss(config.loss)
+    WeightedLoss.of(config.loss)
     bare = without_weights(kwargs)
     if config.budget is None:
         cost = profile(target(**bare)).times(config.test_views)

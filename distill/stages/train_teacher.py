@@ -71,7 +71,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     config: TrainTeacherConfig = to_config(cfg, TrainTeacherConfig)
     pl.seed_everything(config.seed, verbose=False)
     target, kwargs = network(config.teacher, "teacher")
-    WeightedLoss(config.loss)
+    WeightedLoss.of(config.loss)
     manifest, examples, val = _videos(config)
     if manifest is not None:
         kwargs |= score_scale(examples)
