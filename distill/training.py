@@ -56,6 +56,7 @@ class QualityModule(pl.LightningModule):
         sets: int = 1,
     ) -> None:
         super().__init__()
+        require_bins(loss, model)
         self.model, self.loss = model, loss
         if training.gradient_checkpointing:
             model.checkpoint_gradients()
@@ -77,7 +78,7 @@ class QualityModule(pl.LightningModule):
         if len(batch) == 0:  # every rank must take part in the gathered losses: weight 0 does
             batch = self._weightless()
         prediction = self.model(batch.views)
-        total, parts = self._loss(prediction.score, batch)
+        total, parts = self._loss(prediction.score, batch, prediction.bin_logits)
         for name, score in prediction.member_scores.items():
             member, _ = self._loss(score, batch)
             total = total + self.settings.member_loss * member
@@ -97,10 +98,19 @@ class QualityModule(pl.LightningModule):
         self.log_dict({f"train/{k}": v for k, v in parts.items()}, batch_size=len(batch))
         return total
 
-    def _loss(self, score: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def _loss(
+        self, score: Tensor, batch: Batch, bin_logits: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        bins, centres = None, self.model.bin_centres
+        if bin_logits is not None and centres is not None:
+            bins = (bin_logits, centres.expand(bin_logits.shape))
         if self.scales is not None:
             score = self.scales(score, batch.dataset)
-        return self.loss(score, batch.target, batch.weight, batch.error, batch.dataset)
+            if bins is not None:  # bins of a further set lie where its scores do
+                bins = (bins[0], self.scales(bins[1], batch.dataset[:, None]))
+        return self.loss(
+            score, batch.target, batch.weight, batch.error, batch.dataset, batch.group, bins
+        )
 
     def _weightless(self) -> Batch:
         views = {
@@ -108,7 +118,8 @@ class QualityModule(pl.LightningModule):
             for name, view in self.model.views.items()
         }
         zero = torch.zeros(1, device=self.device)
-        return Batch(views, zero.long(), zero, zero, zero, zero.bool(), zero.long(), [], [], [])
+        codes = zero.long()
+        return Batch(views, codes, zero, zero, zero, zero.bool(), codes, codes, [], [], [])
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         if len(batch):
@@ -188,6 +199,16 @@ def best_select(trainer: pl.Trainer) -> float:
     """``val/select`` of the best checkpoint; NaN where it was never defined."""
     score = getattr(trainer.checkpoint_callback, "best_model_score", None)
     return math.nan if score is None else float(score)
+
+
+def require_bins(loss: WeightedLoss, model: QualityModel) -> None:
+    """Raises ConfigError where a loss term wants a distribution that the model does not predict."""
+    if loss.needs_bins and model.bin_centres is None:
+        raise ConfigError(
+            "loss.distribution compares distributions, and this network"
+            f" ({type(model).__name__}) predicts a score alone; give a student bins with"
+            " student.bins=16, or another loss"
+        )
 
 
 def _divisor(epochs: int, val_every: int) -> int:

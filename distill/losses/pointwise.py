@@ -73,7 +73,7 @@ def distribution_loss(
     Differs: masses between midpoints, which sum to 1, instead of densities that are shifted and
         scaled until mean and sum are right.
     """
-    if logits.dim() != 2 or logits.shape[1] < 2 or len(logits) != len(target):
+    if logits.dim() != 2 or logits.shape[1] < 2:
         raise ValueError(f"logits must be (B, K) with K >= 2, got {tuple(logits.shape)}")
     row, y, w = select(logits[:, 0], target, weight)
     keep = slice(None) if weight is None else weight > 0

@@ -211,7 +211,7 @@ def _gather(
     if bins is not None:
         logits, centres = bins
         count = logits.shape[1]
-        columns += [logits.to(wide), centres.to(wide).expand(logits.shape)]
+        columns += [logits.to(wide), centres.detach().to(wide).expand(logits.shape)]
     rows = gather_with_grad(torch.cat(columns, dim=1))
     # By themselves: float32 would make one content of many codes of 63 bits.
     zeros = torch.zeros_like(pred, dtype=torch.int64)

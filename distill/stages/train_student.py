@@ -56,6 +56,7 @@ from distill.stages.inputs import (
 from distill.stages.label_report import report_choice
 from distill.stages.pseudo import choose_labels, examples_of
 from distill.tracking import Tracker
+from distill.training import require_bins
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     training = config.training
     pl.seed_everything(config.seed, verbose=False)
     target, kwargs = network(config.student, "student")
-    WeightedLoss.of(config.loss)
+    loss = WeightedLoss.of(config.loss)
     bare = without_weights(kwargs)
     if config.budget is None:
         cost = profile(target(**bare)).times(config.test_views)
@@ -105,6 +106,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         decisions = choose_labels(store, train, held_out, config, reader)
         examples += examples_of(decisions, training.pseudo_weight)
     model, start = build(target, kwargs, config.init)
+    require_bins(loss, model)
     tell_random_weights(model.random_backbones())
     tell_test_views(config.test_views)
     log.info("plan: %s, %d for validation", _plan(examples, config), len(val))

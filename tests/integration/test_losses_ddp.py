@@ -13,6 +13,7 @@ from distill.data_sets import SetScales
 from distill.gather import gather_with_grad
 from distill.losses import TERMS, WeightedLoss
 from distill.metrics import CorrelationMetric
+from tests.helpers.loss_terms import CENTRES, bin_logits
 
 RANKS = 2
 # Rows of each rank; in "weightless" the second rank's weights are all 0.
@@ -20,14 +21,18 @@ SPLITS = {"equal": (6, 6), "unequal": (3, 9), "weightless": (8, 4), "empty": (12
 OPTIONS = {name: [name] for name in TERMS} | {"all": list(TERMS)}
 
 
-def joint_batch(split: str) -> tuple[Tensor, Tensor, Tensor]:
+# Codes of contents as hashes are, of 63 bits: neighbours are one number in float32.
+GROUPS = 2**62 + torch.arange(12) % 5
+
+
+def joint_batch(split: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(1)
     inputs = torch.randn(12, 5, generator=generator)
     mos = 3 + torch.randn(12, generator=generator)
     weight = 0.2 + torch.rand(12, generator=generator)
     if split == "weightless":
         weight[8:] = 0
-    return inputs, mos, weight
+    return inputs, mos, weight, GROUPS
 
 
 def network() -> nn.Module:
@@ -53,27 +58,33 @@ def studies(split: str) -> dict[str, Tensor]:
     return {"error": error, "dataset": dataset if split == "equal" else 1 - dataset}
 
 
+def bins_of(pred: Tensor) -> tuple[Tensor, Tensor]:
+    return bin_logits(pred), CENTRES
+
+
 def step_of_studies(model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """As ``step``, with every term, of two data sets."""
     model.zero_grad()
     pred = model(batch["inputs"], batch["dataset"])
-    loss = WeightedLoss(dict.fromkeys(TERMS, 1.5))
-    total, parts = loss(pred, batch["mos"], batch["weight"], batch["error"], batch["dataset"])
+    columns = [batch[name] for name in ("mos", "weight", "error", "dataset", "group")]
+    total, parts = WeightedLoss(dict.fromkeys(TERMS, 1.5))(pred, *columns, bins_of(pred))
     total.backward()
     gradient = torch.cat([p.grad.flatten() for p in model.parameters()])
     return {"total": total.detach(), "gradient": gradient, **parts}
 
 
 def batch_of_studies(split: str) -> dict[str, Tensor]:
-    named = zip(("inputs", "mos", "weight"), joint_batch(split), strict=True)
+    named = zip(("inputs", "mos", "weight", "group"), joint_batch(split), strict=True)
     return {**dict(named), **studies(split)}
 
 
 def step(model: nn.Module, names: list[str], batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
     """The loss, its parts and the gradient of every parameter."""
-    inputs, mos, weight = batch
+    inputs, mos, weight, group = batch
     model.zero_grad()
-    total, parts = WeightedLoss(dict.fromkeys(names, 1.5))(model(inputs), mos, weight)
+    pred = model(inputs)
+    loss = WeightedLoss(dict.fromkeys(names, 1.5))
+    total, parts = loss(pred, mos, weight, group=group, bins=bins_of(pred))
     total.backward()
     gradient = torch.cat([p.grad.flatten() for p in model.parameters()])
     return {"total": total.detach(), "gradient": gradient, **parts}
@@ -103,7 +114,7 @@ def run_rank(rank: int, folder: str) -> None:
     (gathered * (rank + 1)).sum().backward()
     found["gather"] = {"value": gathered.detach(), "gradient": rows.grad}
 
-    _, mos, pred = joint_batch("equal")
+    _, mos, pred, _ = joint_batch("equal")
     for split, sizes in SPLITS.items():
         metric = CorrelationMetric()
         own = slice(sum(sizes[:rank]), sum(sizes[: rank + 1]))
@@ -155,7 +166,7 @@ def test_gather_orders_by_rank_and_sums_gradients(found) -> None:
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_metric_sees_every_row_of_every_rank_once(found, split: str) -> None:
-    _, mos, pred = joint_batch("equal")
+    _, mos, pred, _ = joint_batch("equal")
     metric = CorrelationMetric()
     metric.update(pred, mos)
     expected = metric.compute()

@@ -49,7 +49,7 @@ def test_weighted_loss_adds_its_terms() -> None:
     ("terms", "options", "message"),
     [
         ({"plc": 1.0}, {}, "loss term 'plc' is unknown: did you mean 'plcc'?"),
-        ({"zzz": 1.0}, {}, "known are plcc, srcc, mse, rank_hinge, fidelity"),
+        ({"zzz": 1.0}, {}, "known are plcc, srcc, mse, huber, rank_hinge, rank_within"),
         ({"mse": -0.1}, {}, "'mse' must be a finite number >= 0, got -0.1"),
         ({"mse": math.nan}, {}, "'mse' must be a finite number >= 0, got nan"),
         ({"mse": "1"}, {}, "'mse' must be a finite number >= 0, got '1'"),
