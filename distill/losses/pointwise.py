@@ -1,7 +1,5 @@
 """Losses of each video by itself: squared error, Huber's, and the distribution of its label."""
 
-import math
-
 import torch
 from torch import Tensor
 

@@ -149,7 +149,7 @@ class WeightedLoss:
         shares = _shares(batch.weight, batch.dataset)
         total, parts = no_loss(batch.pred), {}
         for term in self.terms:
-            if term.name == "distribution" and batch.logits is None:
+            if term.name == "distribution" and bins is None:
                 continue
             value = no_loss(batch.pred)
             for chosen, share in shares:
@@ -165,7 +165,6 @@ class WeightedLoss:
         if name in ("rank_within", "rank_across"):
             given["group"] = batch.group
         if name == "distribution":
-            assert batch.logits is not None and batch.centres is not None
             return distribution_loss(
                 batch.logits, batch.target, batch.centres, weight=batch.weight, **given
             )
@@ -174,7 +173,7 @@ class WeightedLoss:
 
 @dataclass
 class _JointBatch:
-    """What all ranks gathered; (B,), or (B, K) of K bins."""
+    """What all ranks gathered; (B,), and (B, K) of K bins, none being 0."""
 
     pred: Tensor
     target: Tensor
@@ -182,12 +181,12 @@ class _JointBatch:
     error: Tensor
     dataset: Tensor
     group: Tensor
-    logits: Tensor | None
-    centres: Tensor | None
+    logits: Tensor
+    centres: Tensor
 
     def rows(self, chosen: Tensor) -> "_JointBatch":
         """Those where ``chosen`` (B,) is true."""
-        return _JointBatch(**{k: x if x is None else x[chosen] for k, x in vars(self).items()})
+        return _JointBatch(**{name: column[chosen] for name, column in vars(self).items()})
 
 
 def _gather(
@@ -219,11 +218,14 @@ def _gather(
     codes = gather_with_grad(codes)
     alone = torch.arange(len(rows), device=pred.device)
     return _JointBatch(
-        *rows[:, :4].unbind(1),
+        pred=rows[:, 0],
+        target=rows[:, 1],
+        weight=rows[:, 2],
+        error=rows[:, 3],
         dataset=codes[:, 0],
         group=alone if group is None else codes[:, 1],
-        logits=rows[:, 4 : 4 + count] if count else None,
-        centres=rows[:, 4 + count :] if count else None,
+        logits=rows[:, 4 : 4 + count],
+        centres=rows[:, 4 + count :],
     )
 
 

@@ -18,7 +18,6 @@ from distill.losses import (
     mse_loss,
     plcc_loss,
     rank_hinge_loss,
-    soft_srcc,
     srcc_loss,
 )
 from tests.helpers.loss_terms import CALLS
@@ -37,45 +36,7 @@ def noisy(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return 0.8 * mos + 0.6 * rng.normal(size=n), mos
 
 
-# Bounds: mean error over the draws, about 1.5 times what was measured when this was written
-# (0.0073, 0.0149, 0.0111, 0.0038, 0.0004; ties 0.0037, tiny gaps 0.0038, outliers 0.0036).
-@pytest.mark.parametrize(
-    ("n", "kind", "bound"),
-    [
-        (4, "plain", 0.012),
-        (8, "plain", 0.022),
-        (16, "plain", 0.017),
-        (64, "plain", 0.006),
-        (1024, "plain", 0.0006),
-        (64, "ties", 0.006),
-        (64, "tiny gaps", 0.006),
-        (64, "outliers", 0.006),
-    ],
-)
-def test_soft_srcc_is_near_spearman(n: int, kind: str, bound: float) -> None:
-    errors = []
-    for seed in range(30 if n < 1000 else 4):
-        pred, mos = noisy(n, seed)
-        if kind == "ties":
-            mos = np.round(2 * mos) / 2
-        if kind == "tiny gaps":
-            pred = pred * 1e-4
-        if kind == "outliers":
-            pred[: n // 32] *= 1e3
-        floor = 1e-5 if kind == "tiny gaps" else 1e-2
-        soft = soft_srcc(doubles(pred), doubles(mos), floor=floor)
-        errors.append(abs(float(soft) - spearmanr(pred, mos).statistic))
-    assert np.mean(errors) < bound
-
-
-def test_soft_srcc_handles_ties_in_both_exactly_when_sharp() -> None:
-    rng = np.random.default_rng(3)
-    pred, mos = rng.integers(0, 5, size=(2, 40)).astype(float)
-    soft = soft_srcc(doubles(pred), doubles(mos), tau=1e-3)
-    assert float(soft) == pytest.approx(spearmanr(pred, mos).statistic, abs=1e-12)
-
-
-@pytest.mark.parametrize("n", [2, 3, 17, 200])
+@pytest.mark.parametrize("n", [2, 3, 17, 200, 4096])
 def test_plcc_loss_is_pearson(n: int) -> None:
     pred, mos = noisy(n, n)
     rho = pearsonr(pred, mos).statistic
