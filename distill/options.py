@@ -100,6 +100,9 @@ class TrainingConfig:
         epochs: passes over the training videos; 0 (training=none) trains nothing: a teacher of
             published scores is calibrated as it is.
         batch_size: videos per step and device; the losses rank videos within the joint batch.
+        chunk: videos that go through the network at a time: a batch as large as the losses want it,
+            at the memory of a chunk and the price of a second forward pass (gradient caching); the
+            same gradients. None is the whole batch.
         lr: peak learning rate of new layers.
         backbone_lr: of layers that start from pretrained weights.
         weight_decay: AdamW's, on matrices only.
@@ -127,6 +130,7 @@ class TrainingConfig:
 
     epochs: int = 10
     batch_size: int = 8
+    chunk: int | None = None
     lr: float = 1e-3
     backbone_lr: float = 1e-4
     weight_decay: float = 0.01
@@ -151,6 +155,7 @@ class TrainingConfig:
         for name in ("batches_per_epoch", "val_every"):
             at_least(f"training.{name}", getattr(self, name), 1)
         at_least("training.batch_size", self.batch_size, 2)
+        at_least("training.chunk", self.chunk, 1)
         for name in ("lr", "clip_norm", "checkpoint_every"):
             above(f"training.{name}", getattr(self, name), 0)
         for name in ("backbone_lr", "weight_decay", "member_loss", "pseudo_weight", "label_noise"):

@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from distill.checkpoints import LastCheckpoint
+from distill.chunks import predict_in_chunks
 from distill.data.dataset import Batch
 from distill.data.identity import seed_of
 from distill.data_sets import SetScales
@@ -77,7 +78,7 @@ class QualityModule(pl.LightningModule):
         self.failed.update(batch.failed)
         if len(batch) == 0:  # every rank must take part in the gathered losses: weight 0 does
             batch = self._weightless()
-        prediction = self.model(batch.views)
+        prediction = predict_in_chunks(self.model, batch.views, self.settings.chunk or len(batch))
         total, parts = self._loss(prediction.score, batch, prediction.bin_logits)
         for name, score in prediction.member_scores.items():
             member, _ = self._loss(score, batch)

@@ -80,7 +80,8 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     training = config.training
     pl.seed_everything(config.seed, verbose=False)
     target, kwargs = network(config.student, "student")
-    loss = WeightedLoss.of(config.loss)
+    mixes = [config.loss, config.finetune.loss] if config.finetune.epochs else [config.loss]
+    losses = [WeightedLoss.of(mix) for mix in mixes]
     bare = without_weights(kwargs)
     if config.budget is None:
         cost = profile(target(**bare)).times(config.test_views)
@@ -106,7 +107,8 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         decisions = choose_labels(store, train, held_out, config, reader)
         examples += examples_of(decisions, training.pseudo_weight)
     model, start = build(target, kwargs, config.init)
-    require_bins(loss, model)
+    for loss in losses:
+        require_bins(loss, model)
     tell_random_weights(model.random_backbones())
     tell_test_views(config.test_views)
     log.info("plan: %s, %d for validation", _plan(examples, config), len(val))

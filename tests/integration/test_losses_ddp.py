@@ -9,10 +9,12 @@ import torch.multiprocessing as mp
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from distill.chunks import predict_in_chunks
 from distill.data_sets import SetScales
 from distill.gather import gather_with_grad
 from distill.losses import TERMS, WeightedLoss
 from distill.metrics import CorrelationMetric
+from distill.model import Prediction
 from tests.helpers.loss_terms import CENTRES, bin_logits
 
 RANKS = 2
@@ -38,6 +40,18 @@ def joint_batch(split: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def network() -> nn.Module:
     torch.manual_seed(2)
     return nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 1), nn.Flatten(0))
+
+
+class Chunked(nn.Module):
+    """The network, on five videos at a time: some ranks have several chunks, others one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = network()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        predict = lambda views: Prediction(self.network(views["x"]))  # noqa: E731
+        return predict_in_chunks(predict, {"x": inputs}, 5).score
 
 
 class Studies(nn.Module):
@@ -109,6 +123,12 @@ def run_rank(rank: int, folder: str) -> None:
         part = {name: column[own] for name, column in batch_of_studies(split).items()}
         found[f"{split} studies"] = step_of_studies(of_studies, part)
 
+    in_chunks = DistributedDataParallel(Chunked())
+    for split, sizes in SPLITS.items():
+        own = slice(sum(sizes[:rank]), sum(sizes[: rank + 1]))
+        batch = tuple(x[own] for x in joint_batch(split))
+        found[f"{split} chunks"] = step(in_chunks, list(TERMS), batch)
+
     rows = torch.arange(2 * rank, 3 * rank + 2)[:, None].float().expand(-1, 3).requires_grad_()
     gathered = gather_with_grad(rows)
     (gathered * (rank + 1)).sum().backward()
@@ -144,6 +164,15 @@ def test_ranks_equal_the_joint_batch(found, split: str, option: str) -> None:
         assert measured.keys() == expected.keys()
         for name, value in expected.items():
             torch.testing.assert_close(measured[name], value, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_chunks_on_ranks_equal_the_joint_batch(found, split: str) -> None:
+    expected = step(network(), list(TERMS), joint_batch(split))
+    for rank in range(RANKS):
+        for name, value in expected.items():
+            measured = found[rank][f"{split} chunks"][name]
+            torch.testing.assert_close(measured, value, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("split", SPLITS)
