@@ -199,6 +199,36 @@ class FinetuneConfig:
 
 
 @dataclass
+class GuideConfig:
+    """A teacher beside the student in training, on the same views; see distill/guide.py.
+
+    Attributes:
+        bundle: folder of the teacher's bundle; None trains without.
+        score: weight of the student's loss on the teacher's scores of what the student sees.
+        features: weight of 1 - cosine of feature maps of one grid.
+    """
+
+    bundle: str | None = None
+    score: float = 0.0
+    features: float = 0.0
+
+    def __post_init__(self) -> None:
+        at_least("guide.score", self.score, 0)
+        at_least("guide.features", self.features, 0)
+        weights = self.score + self.features
+        if self.bundle is None and weights:
+            raise ConfigError(
+                f"guide.score={self.score:g}, guide.features={self.features:g}: whose? Give"
+                " guide.bundle=FOLDER of a teacher"
+            )
+        if self.bundle is not None and not weights:
+            raise ConfigError(
+                f"guide.bundle={self.bundle} teaches nothing; give guide.score or guide.features"
+                " a weight, for example guide.score=1"
+            )
+
+
+@dataclass
 class DoubtConfig:
     """What becomes of pseudo-labels that the teacher's members and folds disagree about.
 

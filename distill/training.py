@@ -5,6 +5,7 @@ Network and loss are injected; nothing here knows a concrete one.
 
 import logging
 import math
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from distill.data.dataset import Batch
 from distill.data.identity import seed_of
 from distill.data_sets import SetScales
 from distill.errors import ConfigError, TrainingError
+from distill.guide import Guide
 from distill.losses import WeightedLoss
 from distill.metrics import CorrelationMetric
 from distill.model import QualityModel
@@ -46,6 +48,7 @@ class QualityModule(pl.LightningModule):
         seed: dropout masks are a function of it and of the step, so that a resumed run repeats
             an unbroken one.
         sets: data sets of the training examples, the main one counted in.
+        guide: a teacher of the same views; None trains without.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class QualityModule(pl.LightningModule):
         training: TrainingConfig,
         seed: int,
         sets: int = 1,
+        guide: Guide | None = None,
     ) -> None:
         super().__init__()
         require_bins(loss, model)
@@ -63,7 +67,7 @@ class QualityModule(pl.LightningModule):
             model.checkpoint_gradients()
         # Not part of the model: a bundle scores on the main set's scale.
         self.scales = SetScales(sets, model.score_mean, model.score_std) if sets > 1 else None
-        self.settings, self.seed = training, seed
+        self.settings, self.seed, self.guide = training, seed, guide
         self.agreement = CorrelationMetric()
         self.failed: dict[int, str] = {}
 
@@ -78,12 +82,19 @@ class QualityModule(pl.LightningModule):
         self.failed.update(batch.failed)
         if len(batch) == 0:  # every rank must take part in the gathered losses: weight 0 does
             batch = self._weightless()
-        prediction = predict_in_chunks(self.model, batch.views, self.settings.chunk or len(batch))
+        with self.guide.watch(self.model, batch.views) if self.guide else nullcontext():
+            prediction = predict_in_chunks(
+                self.model, batch.views, self.settings.chunk or len(batch)
+            )
         total, parts = self._loss(prediction.score, batch, prediction.bin_logits)
         for name, score in prediction.member_scores.items():
             member, _ = self._loss(score, batch)
             total = total + self.settings.member_loss * member
             parts[f"member_{name}"] = member.detach()
+        if self.guide is not None:
+            bins = self._bins(prediction.bin_logits)
+            guided, told = self.guide.loss(prediction, batch, self.loss, bins)
+            total, parts = total + guided, parts | told
         if not total.requires_grad:
             raise TrainingError(
                 "the loss moves nothing: the members train for themselves (teacher.fusion=late), so"
@@ -102,9 +113,7 @@ class QualityModule(pl.LightningModule):
     def _loss(
         self, score: Tensor, batch: Batch, bin_logits: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        bins, centres = None, self.model.bin_centres
-        if bin_logits is not None and centres is not None:
-            bins = (bin_logits, centres.expand(bin_logits.shape))
+        bins = self._bins(bin_logits)
         if self.scales is not None:
             score = self.scales(score, batch.dataset)
             if bins is not None:  # bins of a further set lie where its scores do
@@ -112,6 +121,12 @@ class QualityModule(pl.LightningModule):
         return self.loss(
             score, batch.target, batch.weight, batch.error, batch.dataset, batch.group, bins
         )
+
+    def _bins(self, logits: Tensor | None) -> tuple[Tensor, Tensor] | None:
+        centres = self.model.bin_centres
+        if logits is None or centres is None:
+            return None
+        return logits, centres.expand(logits.shape)
 
     def _weightless(self) -> Batch:
         views = {
@@ -151,6 +166,8 @@ class QualityModule(pl.LightningModule):
         if self.scales is not None:
             rate = {"lr": self.settings.lr, "weight_decay": 0.0}
             groups.append({"params": list(self.scales.parameters()), **rate})
+        if self.guide is not None and self.guide.options.features:
+            groups.append({"params": list(self.guide.parameters()), "lr": self.settings.lr})
         optimizer = torch.optim.AdamW(groups)
         # Not trainer.estimated_stepping_batches: it makes the loader before a checkpoint is
         # restored, and the loader would then start its epoch anew.

@@ -33,6 +33,7 @@ from distill.data.dataset import Example
 from distill.data.manifest import Manifest
 from distill.data.reader import VideoReader
 from distill.data.readers import make_reader
+from distill.guide import Guide
 from distill.inference import score_all
 from distill.label_noise import weigh_by_noise
 from distill.labels import LabelStore
@@ -109,6 +110,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     model, start = build(target, kwargs, config.init)
     for loss in losses:
         require_bins(loss, model)
+    guide = Guide.of(config.guide, model)
     tell_random_weights(model.random_backbones())
     tell_test_views(config.test_views)
     log.info("plan: %s, %d for validation", _plan(examples, config), len(val))
@@ -122,6 +124,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
             "videos": digest(examples, val),
             "weights": model.licenses(),
             "init": start.fingerprint,
+            "guide": guide.bundle.fingerprint if guide else "none",
         }
     )
     tracker = Tracker(config.tracking, out, "train_student", config, resumed)
@@ -154,10 +157,11 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
             "labelled": labelled,
             "pseudo_labelled": len(examples) - labelled,
             "teacher": store.meta["teacher"] if store else None,
+            "guide": guide.bundle.fingerprint if guide else None,
             "run": str(out),
             **start.provenance,
         },
-        licenses=[*start.licenses, *_licenses(model, store)],
+        licenses=[*start.licenses, *_licenses(model, store, guide)],
         metrics={f"val {k}": round(v, 4) for k, v in val_scores.items()} | test,
         test_views=config.test_views,
     )
@@ -238,6 +242,7 @@ def _test(
     return found | {"test srcc low": interval.low, "test srcc high": interval.high}
 
 
-def _licenses(model: QualityModel, store: LabelStore | None) -> list[str]:
+def _licenses(model: QualityModel, store: LabelStore | None, guide: Guide | None) -> list[str]:
     taught = store.meta.get("licenses", []) if store else []
-    return list(dict.fromkeys([*model.licenses(), *taught]))
+    guided = guide.bundle.spec["licenses"] if guide else []
+    return list(dict.fromkeys([*model.licenses(), *taught, *guided]))
