@@ -1,5 +1,6 @@
 """Correlations as losses: Spearman's by soft ranks, and Pearson's."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,7 +11,8 @@ from distill.losses.arithmetic import centred, deviation, median, no_loss, selec
 
 _FULL = 36  # samples from which on tau is taken as it is
 _LEAST = 0.3  # of tau, in the smallest batches
-_BLOCK = 1 << 18  # elements of a table that is computed at a time: 1 MiB of float32
+_BLOCK = 1 << 16  # pairs that are computed at a time, for a processor's cache
+_BLOCK_CUDA = 1 << 22  # and on a GPU, where every block costs the launch of its kernels
 
 
 def soft_srcc(
@@ -102,31 +104,41 @@ def _soft_srcc(p: Tensor, y: Tensor, w: Tensor, tau: float, floor: float, eps: f
 
 
 class _SoftRanks(torch.autograd.Function):
-    """Sum over j of w_j tanh((p_i - p_j) / width), block by block, computed anew going back.
+    """Sum over j of w_j tanh((p_i - p_j) / width), pairs computed once, and anew going back.
 
     A table of all pairs would be written to memory and read again for each operation on it; a
-    block of it stays in the processor's cache.
+    block of its upper half stays in the processor's cache.
     """
 
     @staticmethod
     def forward(ctx: Any, p: Tensor, w: Tensor, width: Tensor) -> Tensor:
         ctx.save_for_backward(p, w, width)
-        rows = max(1, _BLOCK // len(p))
-        return torch.cat(
-            [(_tanh(part, p, width) * w).sum(1) for part in p.split(rows)]
-        )  # fmt: skip
+        (sums,) = _pair_sums(p / width, lambda table: table, (w,), sign=-1)
+        return sums
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         p, w, width = ctx.saved_tensors
-        rows = max(1, _BLOCK // len(p))
-        out = []
-        for part, own, mine in zip(p.split(rows), w.split(rows), grad.split(rows), strict=True):
-            slope = 1 - _tanh(part, p, width).square()  # the same for (i, j) as for (j, i)
-            out.append(mine * (slope * w).sum(1) - own * (slope * grad).sum(1))
-        return torch.cat(out) / width, None, None
+
+        def slope(table: Tensor) -> Tensor:
+            return table.square_().neg_().add_(1)
+
+        of_w, of_grad = _pair_sums(p / width, slope, (w, grad), sign=1)
+        return (grad * of_w - w * of_grad) / width, None, None
 
 
-def _tanh(part: Tensor, p: Tensor, width: Tensor) -> Tensor:
-    return ((part[:, None] - p[None, :]) / width).tanh_()
+def _pair_sums(
+    q: Tensor, function: Callable[[Tensor], Tensor], vectors: tuple[Tensor, ...], sign: int
+) -> list[Tensor]:
+    """Of each vector v, the sums over j of f(tanh(q_i - q_j)) v_j, where f(-t) = sign * f(t)."""
+    sums = [torch.zeros_like(q) for _ in vectors]
+    rows = max(1, (_BLOCK_CUDA if q.is_cuda else _BLOCK) // len(q))
+    with torch.autocast(q.device.type, enabled=False):  # it would lower the products
+        for start in range(0, len(q), rows):
+            end = start + rows
+            table = function((q[start:end, None] - q[None, start:]).tanh_())
+            for v, out in zip(vectors, sums, strict=True):
+                out[start:end] += table.mv(v[start:])
+                out[end:] += sign * table[:, rows:].T.mv(v[start:end])
+    return sums

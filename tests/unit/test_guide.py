@@ -197,7 +197,9 @@ def test_what_cannot_be_matched_says_what_both_have() -> None:
         assert part in str(caught.value)
     with pytest.raises(ConfigError, match="no members that score by themselves, and not all"):
         Guide(student(fragments=False), bundle(student()), GuideConfig("d", score=1.0))
-    with pytest.raises(ConfigError, match=r"guide.features=0.5: no feature map .*a: 8x8, 4x4\) .*32x32"):
+    with pytest.raises(
+        ConfigError, match=r"guide.features=0.5: no feature map .*a: 8x8, 4x4\) .*32x32"
+    ):
         coarse = teacher(a=FRAMES)
         Guide(student(stages=[0, 1]), bundle(coarse), GuideConfig("d", features=0.5))
 
