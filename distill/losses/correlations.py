@@ -45,7 +45,7 @@ def soft_srcc(
 
     Differs: eps is a floor, where 1e-6 is usually added. From constant predictions (linear head
         started at 0, Adam 1e-3, batch 32, unclipped, 3 seeds) the gradient in ``pred`` starts at
-        9e2 instead of 9e4, and 50 steps reach SRCC 0.99 instead of 0.65.
+        1e3 (sum of magnitudes) instead of 1e5, and 50 steps reach SRCC 0.99 instead of 0.65.
     """
     p, y, w = select(pred, target, weight)
     return no_loss(p) if len(p) < 2 else _soft_srcc(p, y, w, tau, floor, eps)

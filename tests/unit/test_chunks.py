@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from distill.chunks import predict_in_chunks
 from distill.losses import TERMS, WeightedLoss
 from distill.model import Prediction, QualityModel
+from students.frames import FramesStudent
 from tests.helpers.loss_terms import CENTRES, bin_logits
 
 
@@ -92,10 +93,10 @@ def test_going_back_uses_the_masks_that_it_went_forward_with() -> None:
 
 def test_one_chunk_is_in_memory_at_a_time() -> None:
     model, events = Toy().double(), []
-    model.body[0].register_forward_hook(
+    model.body[1].register_forward_hook(
         lambda module, inputs, output: events.append(f"forward {len(output)}")
     )
-    model.body[0].register_full_backward_hook(
+    model.body[1].register_full_backward_hook(
         lambda module, given, got: events.append(f"backward {len(got[0])}")
     )
     step(model, 9)
@@ -120,3 +121,28 @@ def test_without_gradients_nothing_is_computed_twice() -> None:
     with torch.no_grad():
         predict_in_chunks(model, {"x": batch()[0]}, 5)
     assert model.calls == [23]
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_chunks_of_checkpointed_backbones_have_the_same_gradients(autocast: bool) -> None:
+    gradients = []
+    for checkpointed, size in ((False, 6), (True, 6), (True, 2)):
+        torch.manual_seed(0)
+        model = FramesStudent(
+            "test_efficientnet", num_frames=2, size=64, short_side=64, grid=2, hidden=8,
+            dropout=0.0, weights="none",
+        )  # fmt: skip
+        if checkpointed:
+            model.checkpoint_gradients()
+        views = {
+            name: torch.randint(0, 256, (6, *view.shape), dtype=torch.uint8)
+            for name, view in model.views.items()
+        }
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            score = predict_in_chunks(model, views, size).score
+        WeightedLoss({"plcc": 1.0})(score, torch.arange(6.0))[0].backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))  # type: ignore[union-attr]
+    assert gradients[0].abs().max() > 1e-3
+    for other in gradients[1:]:
+        atol = 0.02 * gradients[0].abs().max().item() if autocast else 1e-5
+        torch.testing.assert_close(other, gradients[0], rtol=1e-3, atol=atol)
