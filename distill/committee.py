@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from distill.errors import ConfigError
-from distill.model import Prediction, QualityModel, network_class
+from distill.model import FEATURES, Prediction, QualityModel, network_class
 
 FOLD = "fold_"  # names of the teachers among a committee's member scores
 
@@ -68,6 +68,17 @@ class Committee(QualityModel):
                 f"{name} {FOLD}{k}": f"teachers.{k - 1}.{path}" for name, path in mine.items()
             }
         return found
+
+    def viewers(self) -> dict[str, tuple[str, nn.Module]]:
+        """Those of the first teacher."""
+        return self._first.viewers()
+
+    def scores_of(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Means over the teachers."""
+        members = self._first.frozen_members().items()
+        known = {FEATURES + n: network(batch[v]) for n, (v, network) in members if v in batch}
+        says = [teacher.scores_of({**batch, **known}) for teacher in self._all()]
+        return {name: torch.stack([one[name] for one in says]).mean(0) for name in says[0]}
 
     def forward(self, batch: Mapping[str, Tensor]) -> Prediction:
         """Score a batch of views (uint8), or of frozen members' cached features."""

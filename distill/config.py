@@ -23,6 +23,7 @@ from distill.options import (
     DataConfig,
     DoubtConfig,
     FinetuneConfig,
+    GuideConfig,
     RayConfig,
     ReaderConfig,
     SelectConfig,
@@ -174,6 +175,7 @@ class TrainStudentConfig(StageConfig):
             perceptual (by their looks, and all of the following; decodes 8 frames of each video,
             once), hash (by the files' content, path and group), none (by path and group).
         doubt, select: what becomes of the pseudo-labels; see there.
+        guide: a teacher beside the student in training; see there.
         finetune: a second stage of training on MOS alone; see there.
         init: folder of a bundle whose weights it starts from: the same network, perhaps of other
             data, as LSVQ before KVQ; None starts from what the network's own options say.
@@ -194,6 +196,7 @@ class TrainStudentConfig(StageConfig):
     leak_check: str = "perceptual"
     doubt: DoubtConfig = field(default_factory=DoubtConfig)
     select: SelectConfig = field(default_factory=SelectConfig)
+    guide: GuideConfig = field(default_factory=GuideConfig)
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     init: str | None = None
     loss: dict[str, float] = field(default_factory=dict)

@@ -59,11 +59,11 @@ class SetScales(nn.Module):
         """Scores as the study of each video has them.
 
         Args:
-            score: (B,) on the main scale.
+            score: (B,), or (B, K) with ``dataset`` (B, 1), on the main scale.
             dataset: (B,) int64 in [0, sets).
 
         Returns:
-            (B,); those of the main set are as they were, to the bit.
+            As ``score``; those of the main set are as they were, to the bit.
         """
         # The parameters take part whatever sets a batch has: DDP waits for every gradient.
         fixed = self.shift.new_zeros(1)

@@ -138,6 +138,17 @@ class QualityModel(nn.Module):
         if self.frozen_members():
             raise NotImplementedError(type(self).__name__)
 
+    def viewers(self) -> dict[str, tuple[str, nn.Module]]:
+        """Networks that look at one whole view: name -> the view, the network.
+
+        Those that have feature maps tell them, with the frames, to every one of their ``taps``.
+        """
+        return {}
+
+    def scores_of(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Score (B,) of each member whose view a batch has; of no member where it has none."""
+        return {}
+
     def random_parts(self) -> list[str]:
         """What has to be trained before a score means anything."""
         return ["the network"]

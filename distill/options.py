@@ -100,6 +100,9 @@ class TrainingConfig:
         epochs: passes over the training videos; 0 (training=none) trains nothing: a teacher of
             published scores is calibrated as it is.
         batch_size: videos per step and device; the losses rank videos within the joint batch.
+        chunk: videos that go through the network at a time: a batch as large as the losses want it,
+            at the memory of a chunk and the price of a second forward pass (gradient caching); the
+            same gradients. None is the whole batch.
         lr: peak learning rate of new layers.
         backbone_lr: of layers that start from pretrained weights.
         weight_decay: AdamW's, on matrices only.
@@ -127,6 +130,7 @@ class TrainingConfig:
 
     epochs: int = 10
     batch_size: int = 8
+    chunk: int | None = None
     lr: float = 1e-3
     backbone_lr: float = 1e-4
     weight_decay: float = 0.01
@@ -151,6 +155,7 @@ class TrainingConfig:
         for name in ("batches_per_epoch", "val_every"):
             at_least(f"training.{name}", getattr(self, name), 1)
         at_least("training.batch_size", self.batch_size, 2)
+        at_least("training.chunk", self.chunk, 1)
         for name in ("lr", "clip_norm", "checkpoint_every"):
             above(f"training.{name}", getattr(self, name), 0)
         for name in ("backbone_lr", "weight_decay", "member_loss", "pseudo_weight", "label_noise"):
@@ -191,6 +196,36 @@ class FinetuneConfig:
                 above(f"finetune.{name}", rate, 0)
         if self.ema_decay is not None:
             between("finetune.ema_decay", self.ema_decay, 0, 0.99999)
+
+
+@dataclass
+class GuideConfig:
+    """A teacher beside the student in training, on the same views; see distill/guide.py.
+
+    Attributes:
+        bundle: folder of the teacher's bundle; None trains without.
+        score: weight of the student's loss on the teacher's scores of what the student sees.
+        features: weight of 1 - cosine of feature maps of one grid.
+    """
+
+    bundle: str | None = None
+    score: float = 0.0
+    features: float = 0.0
+
+    def __post_init__(self) -> None:
+        at_least("guide.score", self.score, 0)
+        at_least("guide.features", self.features, 0)
+        weights = self.score + self.features
+        if self.bundle is None and weights:
+            raise ConfigError(
+                f"guide.score={self.score:g}, guide.features={self.features:g}: whose? Give"
+                " guide.bundle=FOLDER of a teacher"
+            )
+        if self.bundle is not None and not weights:
+            raise ConfigError(
+                f"guide.bundle={self.bundle} teaches nothing; give guide.score or guide.features"
+                " a weight, for example guide.score=1"
+            )
 
 
 @dataclass

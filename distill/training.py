@@ -5,6 +5,7 @@ Network and loss are injected; nothing here knows a concrete one.
 
 import logging
 import math
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,12 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from distill.checkpoints import LastCheckpoint
+from distill.chunks import predict_in_chunks
 from distill.data.dataset import Batch
 from distill.data.identity import seed_of
 from distill.data_sets import SetScales
 from distill.errors import ConfigError, TrainingError
+from distill.guide import Guide
 from distill.losses import WeightedLoss
 from distill.metrics import CorrelationMetric
 from distill.model import QualityModel
@@ -45,6 +48,7 @@ class QualityModule(pl.LightningModule):
         seed: dropout masks are a function of it and of the step, so that a resumed run repeats
             an unbroken one.
         sets: data sets of the training examples, the main one counted in.
+        guide: a teacher of the same views; None trains without.
     """
 
     def __init__(
@@ -54,14 +58,16 @@ class QualityModule(pl.LightningModule):
         training: TrainingConfig,
         seed: int,
         sets: int = 1,
+        guide: Guide | None = None,
     ) -> None:
         super().__init__()
+        require_bins(loss, model)
         self.model, self.loss = model, loss
         if training.gradient_checkpointing:
             model.checkpoint_gradients()
         # Not part of the model: a bundle scores on the main set's scale.
         self.scales = SetScales(sets, model.score_mean, model.score_std) if sets > 1 else None
-        self.settings, self.seed = training, seed
+        self.settings, self.seed, self.guide = training, seed, guide
         self.agreement = CorrelationMetric()
         self.failed: dict[int, str] = {}
 
@@ -76,12 +82,19 @@ class QualityModule(pl.LightningModule):
         self.failed.update(batch.failed)
         if len(batch) == 0:  # every rank must take part in the gathered losses: weight 0 does
             batch = self._weightless()
-        prediction = self.model(batch.views)
-        total, parts = self._loss(prediction.score, batch)
+        with self.guide.watch(self.model, batch.views) if self.guide else nullcontext():
+            prediction = predict_in_chunks(
+                self.model, batch.views, self.settings.chunk or len(batch)
+            )
+        total, parts = self._loss(prediction.score, batch, prediction.bin_logits)
         for name, score in prediction.member_scores.items():
             member, _ = self._loss(score, batch)
             total = total + self.settings.member_loss * member
             parts[f"member_{name}"] = member.detach()
+        if self.guide is not None:
+            bins = self._bins(prediction.bin_logits)
+            guided, told = self.guide.loss(prediction, batch, self.loss, bins)
+            total, parts = total + guided, parts | told
         if not total.requires_grad:
             raise TrainingError(
                 "the loss moves nothing: the members train for themselves (teacher.fusion=late), so"
@@ -97,10 +110,23 @@ class QualityModule(pl.LightningModule):
         self.log_dict({f"train/{k}": v for k, v in parts.items()}, batch_size=len(batch))
         return total
 
-    def _loss(self, score: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def _loss(
+        self, score: Tensor, batch: Batch, bin_logits: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        bins = self._bins(bin_logits)
         if self.scales is not None:
             score = self.scales(score, batch.dataset)
-        return self.loss(score, batch.target, batch.weight, batch.error, batch.dataset)
+            if bins is not None:  # bins of a further set lie where its scores do
+                bins = (bins[0], self.scales(bins[1], batch.dataset[:, None]))
+        return self.loss(
+            score, batch.target, batch.weight, batch.error, batch.dataset, batch.group, bins
+        )
+
+    def _bins(self, logits: Tensor | None) -> tuple[Tensor, Tensor] | None:
+        centres = self.model.bin_centres
+        if logits is None or centres is None:
+            return None
+        return logits, centres.expand(logits.shape)
 
     def _weightless(self) -> Batch:
         views = {
@@ -108,7 +134,8 @@ class QualityModule(pl.LightningModule):
             for name, view in self.model.views.items()
         }
         zero = torch.zeros(1, device=self.device)
-        return Batch(views, zero.long(), zero, zero, zero, zero.bool(), zero.long(), [], [], [])
+        codes = zero.long()
+        return Batch(views, codes, zero, zero, zero, zero.bool(), codes, codes, [], [], [])
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         if len(batch):
@@ -139,6 +166,8 @@ class QualityModule(pl.LightningModule):
         if self.scales is not None:
             rate = {"lr": self.settings.lr, "weight_decay": 0.0}
             groups.append({"params": list(self.scales.parameters()), **rate})
+        if self.guide is not None and self.guide.options.features:
+            groups.append({"params": list(self.guide.parameters()), "lr": self.settings.lr})
         optimizer = torch.optim.AdamW(groups)
         # Not trainer.estimated_stepping_batches: it makes the loader before a checkpoint is
         # restored, and the loader would then start its epoch anew.
@@ -188,6 +217,16 @@ def best_select(trainer: pl.Trainer) -> float:
     """``val/select`` of the best checkpoint; NaN where it was never defined."""
     score = getattr(trainer.checkpoint_callback, "best_model_score", None)
     return math.nan if score is None else float(score)
+
+
+def require_bins(loss: WeightedLoss, model: QualityModel) -> None:
+    """Raises ConfigError where a loss term wants a distribution that the model does not predict."""
+    if loss.needs_bins and model.bin_centres is None:
+        raise ConfigError(
+            "loss.distribution compares distributions, and this network"
+            f" ({type(model).__name__}) predicts a score alone; give a student bins with"
+            " student.bins=16, or another loss"
+        )
 
 
 def _divisor(epochs: int, val_every: int) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from distill.data.views import Fragments, KeyFrames, View
 from distill.errors import ConfigError
@@ -97,6 +97,10 @@ class FramesStudent(Student):
         dim = len(self.views) * self.tower.feature_dim
         self.pool = VideoPool(dim, temporal, bins, num_frames, train_frames)
         self.head = frame_mlp(dim, hidden, dropout, self.pool.outputs)
+
+    def viewers(self) -> dict[str, tuple[str, nn.Module]]:
+        """One tower sees every view."""
+        return {name: (name, self.tower) for name in self.views}
 
     def forward(self, batch: Mapping[str, Tensor]) -> Prediction:
         """Score ``frames`` (B, T, 3, S, S) and ``fragments`` (B, T, 1, 3, S', S'), uint8."""

@@ -88,6 +88,10 @@ class SwinTStudent(Student):
             nn.Linear(tokens, tokens), nn.GELU(), nn.Linear(tokens, self.pool.outputs)
         )
 
+    def viewers(self) -> dict[str, tuple[str, nn.Module]]:
+        """The tower."""
+        return {"frames": ("frames", self.tower)}
+
     def forward(self, batch: Mapping[str, Tensor]) -> Prediction:
         """Score ``batch["frames"]``, (B, T, 3, size, size) uint8."""
         frames = batch["frames"]

@@ -102,6 +102,16 @@ class TeacherEnsemble(QualityModel):
             if not member.trainable:
                 member.hollow()
 
+    def viewers(self) -> dict[str, tuple[str, nn.Module]]:
+        """Every member."""
+        return {name: (self.view_of[name], member) for name, member in self._named()}
+
+    def scores_of(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """As ``member_scores`` has them, of members whose views are there."""
+        found = {n: self._features(n, batch) for n in self.members if self.view_of[n] in batch}
+        with full_precision(next(iter(batch.values()))):
+            return {name: self._member_score(name, x) for name, x in found.items()}
+
     def random_parts(self) -> list[str]:
         """Heads, and members without weights."""
         heads = ["the fused head"] if self.head is not None else []

@@ -1,6 +1,6 @@
 """Per-frame features from any timm network, frozen or trainable."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import torch
@@ -38,6 +38,7 @@ class TimmFrames(Member):
         stages, channels, reductions: per chosen stage its index, the channels of its map, and the
             pixels to one position.
         fixed_size: whether the network takes frames of ``size`` only.
+        taps: functions that are given the frames and the maps of every pass; empty at first.
 
     Raises:
         ConfigError: unknown backbone, or a stage or size that it does not have.
@@ -83,6 +84,7 @@ class TimmFrames(Member):
         self.fixed_batchnorm = fixed_batchnorm
         config: dict[str, Any] = net.pretrained_cfg
         self.fixed_size = bool(config.get("fixed_input_size"))
+        self.taps: list[Callable[[Tensor, list[Tensor]], None]] = []
         self.ready(config["mean"], config["std"])
 
     @property
@@ -116,9 +118,12 @@ class TimmFrames(Member):
             # Channels last: training EfficientNet-Lite0 takes a third less time on a CPU. Only
             # the input: weights in this layout could not be saved as safetensors.
             x = self.normalised(frames).contiguous(memory_format=torch.channels_last)
-            return self.net.forward_intermediates(
+            maps: list[Tensor] = self.net.forward_intermediates(
                 x, indices=self.stages, norm=False, stop_early=True, intermediates_only=True
             )
+        for tap in self.taps:
+            tap(frames, maps)
+        return maps
 
     def extract(self, view: Tensor) -> Tensor:
         """Features of every frame of every video.

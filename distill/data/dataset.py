@@ -75,6 +75,7 @@ class Batch:
         target, weight, error: (B,) float32; see ``Example``.
         pseudo: (B,) bool.
         dataset: (B,) int64.
+        group: (B,) int64, one number for each content; see :func:`content_code`.
         infos, contents: per video, metadata and content hash.
         failed: (position, reason) of the videos that could not be decoded.
         others: as ``views``, for the passes after the first.
@@ -87,6 +88,7 @@ class Batch:
     error: Tensor
     pseudo: Tensor
     dataset: Tensor
+    group: Tensor
     infos: list[VideoInfo]
     contents: list[str]
     failed: list[tuple[int, str]]
@@ -114,6 +116,7 @@ class Batch:
             error=change(self.error),
             pseudo=change(self.pseudo),
             dataset=change(self.dataset),
+            group=change(self.group),
         )
 
 
@@ -185,6 +188,11 @@ class VideoDataset(Dataset[Sample]):
         return Sample(index, example, views | (cached or {}), info, content, others=others)
 
 
+def content_code(row: Row) -> int:
+    """A number in [0, 2^63) for a row's content; a row of no known group has one of its own."""
+    return seed_of("group", row.group) if row.group else seed_of("video", str(row.path))
+
+
 def collate(samples: Sequence[Sample]) -> Batch:
     """Stack the sound samples; list the others."""
     sound = [sample for sample in samples if not sample.error]
@@ -197,6 +205,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
         error=torch.tensor([example.error for example in examples], dtype=torch.float32),
         pseudo=torch.tensor([example.pseudo for example in examples], dtype=torch.bool),
         dataset=torch.tensor([example.dataset for example in examples], dtype=torch.int64),
+        group=torch.tensor([content_code(example.row) for example in examples], dtype=torch.int64),
         infos=[sample.info for sample in sound if sample.info is not None],
         contents=[sample.content for sample in sound],
         failed=[(sample.index, sample.error) for sample in samples if sample.error],

@@ -12,6 +12,7 @@ from distill.data.manifest import Manifest, Row
 from distill.data.reader import VideoReader
 from distill.errors import ConfigError, Interrupted
 from distill.model import QualityModel
+from distill.options import GuideConfig
 from distill.runs import Run, first_process
 from distill.stages.assess import Fitted, Trained, assess
 from distill.stages.parts import joined, train_part
@@ -55,7 +56,7 @@ def stages_of(
         (
             SECOND,
             [e for e in examples if not e.pseudo],
-            replace(config, training=second, loss=options.loss),
+            replace(config, training=second, loss=options.loss, guide=GuideConfig()),
         ),
     ]  # fmt: skip
 

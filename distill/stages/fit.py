@@ -14,6 +14,7 @@ from distill.data.dataset import Example
 from distill.data.manifest import Manifest, Problem, Row
 from distill.data.reader import VideoReader
 from distill.errors import ManifestError
+from distill.guide import Guide
 from distill.losses import WeightedLoss
 from distill.model import QualityModel
 from distill.runs import Run
@@ -92,9 +93,12 @@ def optimise(
         Interrupted: a signal; a checkpoint was written.
     """
     training, data = config.training, config.data
-    loss = WeightedLoss(config.loss)
+    loss = WeightedLoss.of(config.loss)
     sets = 1 + max(example.dataset for example in train)
-    module = QualityModule(model, loss, training, seed, sets)
+    guide = None
+    if isinstance(config, TrainStudentConfig):
+        guide = Guide.of(config.guide, model, training.chunk)
+    module = QualityModule(model, loss, training, seed, sets, guide)
     datamodule = VQADataModule(
         train,
         [Example(row, target=row.mos) for row in val],

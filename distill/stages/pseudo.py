@@ -84,7 +84,7 @@ def choose_labels(
 
 
 def examples_of(decisions: Sequence[Decision], weight: float) -> list[Example]:
-    """What the student learns from.
+    """What the student learns from; the error of a label is its teacher's spread, where known.
 
     Args:
         decisions: of :func:`choose_labels`.
@@ -93,7 +93,7 @@ def examples_of(decisions: Sequence[Decision], weight: float) -> list[Example]:
     return [
         Example(
             Row(d.label.video, Path(d.label.path), group=d.label.group),
-            target=d.target, weight=weight * d.weight, pseudo=True,
+            target=d.target, weight=weight * d.weight, pseudo=True, error=d.label.std,
         )
         for d in decisions
         if d.weight > 0

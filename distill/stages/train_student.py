@@ -36,6 +36,7 @@ from distill.data.manifest import Manifest
 from distill.data.reader import VideoReader
 from distill.data.readers import make_reader
 from distill.errors import ConfigError
+from distill.guide import Guide
 from distill.inference import score_all
 from distill.label_noise import weigh_by_noise
 from distill.labels import LabelStore
@@ -59,6 +60,7 @@ from distill.stages.inputs import (
 from distill.stages.label_report import report_choice
 from distill.stages.pseudo import choose_labels, examples_of
 from distill.tracking import Tracker
+from distill.training import require_bins
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +87,8 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     if "choose" in config.student:
         config.student = _chosen(config, caps, out if resumed else None)
     target, kwargs = network(config.student, "student")
-    WeightedLoss(config.loss)
+    mixes = [config.loss, config.finetune.loss] if config.finetune.epochs else [config.loss]
+    losses = [WeightedLoss.of(mix) for mix in mixes]
     cost = check_caps(target, without_weights(kwargs), caps, config.test_views)
     log.info("student: %s\n%s", config.student["_target_"], cost)
     if config.budget is not None:
@@ -107,6 +110,9 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         decisions = choose_labels(store, train, held_out, config, reader)
         examples += examples_of(decisions, training.pseudo_weight)
     model, start = build(target, kwargs, config.init)
+    for loss in losses:
+        require_bins(loss, model)
+    guide = Guide.of(config.guide, model)
     tell_random_weights(model.random_backbones())
     tell_test_views(config.test_views)
     log.info("plan: %s, %d for validation", _plan(examples, config), len(val))
@@ -120,6 +126,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
             "videos": digest(examples, val),
             "weights": model.licenses(),
             "init": start.fingerprint,
+            "guide": guide.bundle.fingerprint if guide else "none",
         }
     )
     tracker = Tracker(config.tracking, out, "train_student", config, resumed)
@@ -152,10 +159,11 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
             "labelled": labelled,
             "pseudo_labelled": len(examples) - labelled,
             "teacher": store.meta["teacher"] if store else None,
+            "guide": guide.bundle.fingerprint if guide else None,
             "run": str(out),
             **start.provenance,
         },
-        licenses=[*start.licenses, *_licenses(model, store)],
+        licenses=[*start.licenses, *_licenses(model, store, guide)],
         metrics={f"val {k}": round(v, 4) for k, v in val_scores.items()} | test,
         test_views=config.test_views,
         slopes=fitted.slopes,
@@ -254,6 +262,7 @@ def _test(
     return found | {"test srcc low": interval.low, "test srcc high": interval.high}
 
 
-def _licenses(model: QualityModel, store: LabelStore | None) -> list[str]:
+def _licenses(model: QualityModel, store: LabelStore | None, guide: Guide | None) -> list[str]:
     taught = store.meta.get("licenses", []) if store else []
-    return list(dict.fromkeys([*model.licenses(), *taught]))
+    guided = guide.bundle.spec["licenses"] if guide else []
+    return list(dict.fromkeys([*model.licenses(), *taught, *guided]))

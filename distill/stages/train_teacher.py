@@ -49,6 +49,7 @@ from distill.stages.inputs import (
     without_weights,
 )
 from distill.tracking import Tracker
+from distill.training import require_bins
 
 log = logging.getLogger(__name__)
 _NONE = "training.epochs=0 (training=none)"
@@ -71,7 +72,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     config: TrainTeacherConfig = to_config(cfg, TrainTeacherConfig)
     pl.seed_everything(config.seed, verbose=False)
     target, kwargs = network(config.teacher, "teacher")
-    WeightedLoss(config.loss)
+    loss = WeightedLoss.of(config.loss)
     manifest, examples, val = _videos(config)
     if manifest is not None:
         kwargs |= score_scale(examples)
@@ -79,6 +80,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         examples += further_examples(config, examples, held_out, manifest)
     reader = make_reader(**vars(config.reader))
     model, start = build(target, kwargs, config.init)
+    require_bins(loss, model)
     _check_trainable(model, config)
     tell_random_weights(model.random_backbones())
     # Where scores lie without labels is the members' word, a table's perhaps, which may change.

@@ -10,6 +10,7 @@ from distill.data.dataset import Example
 from distill.data.manifest import Row
 from distill.data_sets import SetScales, on_scale
 from distill.losses import TERMS, WeightedLoss, mse_loss
+from tests.helpers.loss_terms import CENTRES, bin_logits
 
 
 def test_labels_of_another_study_come_to_the_main_scale() -> None:
@@ -81,16 +82,19 @@ def _batch() -> tuple[torch.Tensor, ...]:
 def test_terms_are_taken_of_each_set_and_weighted_by_its_share(name: str) -> None:
     pred, mos, weight, error, dataset = _batch()
     loss = WeightedLoss({name: 0.7})
+    group, logits = torch.arange(14) // 5, bin_logits(pred)
+    centres = CENTRES + 0.3 * dataset[:, None]
     expected = 0.0
     for number in (0, 1):
         of = dataset == number
-        _, parts = loss(pred[of], mos[of], weight[of], error[of])
+        bins = logits[of], centres[of]
+        _, parts = loss(pred[of], mos[of], weight[of], error[of], None, group[of], bins)
         expected += (weight[of].sum() / weight.sum() * parts[name]).item()
-    total, parts = loss(pred, mos, weight, error, dataset)
+    total, parts = loss(pred, mos, weight, error, dataset, group, (logits, centres))
     assert parts[name].item() == pytest.approx(expected, rel=1e-5)
     assert total.item() == pytest.approx(0.7 * expected, rel=1e-5)
-    if name != "mse":  # a sum over videos, so that it does not matter who stands beside whom
-        together = loss(pred, mos, weight, error)[1][name].item()
+    if name not in ("mse", "huber", "distribution"):  # sums over videos, whoever stands beside
+        together = loss(pred, mos, weight, error, None, group)[1][name].item()
         assert parts[name].item() != pytest.approx(together)
 
 

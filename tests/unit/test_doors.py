@@ -186,6 +186,8 @@ def test_every_choice_composes_with_a_budget(group: str, name: str) -> None:
         ("fast_vqa", {"plcc": 1.0, "rank_hinge": 0.3}),
         ("e_vqa", {"fidelity": 1.0, "mse": 0.01}),
         ("ranking", {"plcc": 1.0, "srcc": 0.5, "rank_hinge": 0.3}),
+        ("adaptive_rank", {"plcc": 1.0, "rank_within": 0.5, "rank_across": 0.5, "mse": 0.1}),
+        ("distribution", {"plcc": 1.0, "distribution": 0.5}),
     ],
 )
 @pytest.mark.parametrize("stage", ["train_teacher", "train_student"])

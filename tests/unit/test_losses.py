@@ -13,17 +13,16 @@ from scipy.stats import pearsonr, spearmanr
 from torch import Tensor
 
 from distill.losses import (
-    TERMS,
     WeightedLoss,
     fidelity_loss,
     mse_loss,
     plcc_loss,
     rank_hinge_loss,
-    soft_srcc,
     srcc_loss,
 )
+from tests.helpers.loss_terms import CALLS
 
-every_term = pytest.mark.parametrize("term", TERMS.values(), ids=TERMS.keys())
+every_term = pytest.mark.parametrize("term", CALLS.values(), ids=CALLS.keys())
 
 
 def doubles(values: object) -> Tensor:
@@ -37,45 +36,7 @@ def noisy(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return 0.8 * mos + 0.6 * rng.normal(size=n), mos
 
 
-# Bounds: mean error over the draws, about 1.5 times what was measured when this was written
-# (0.0073, 0.0149, 0.0111, 0.0038, 0.0004; ties 0.0037, tiny gaps 0.0038, outliers 0.0036).
-@pytest.mark.parametrize(
-    ("n", "kind", "bound"),
-    [
-        (4, "plain", 0.012),
-        (8, "plain", 0.022),
-        (16, "plain", 0.017),
-        (64, "plain", 0.006),
-        (1024, "plain", 0.0006),
-        (64, "ties", 0.006),
-        (64, "tiny gaps", 0.006),
-        (64, "outliers", 0.006),
-    ],
-)
-def test_soft_srcc_is_near_spearman(n: int, kind: str, bound: float) -> None:
-    errors = []
-    for seed in range(30 if n < 1000 else 4):
-        pred, mos = noisy(n, seed)
-        if kind == "ties":
-            mos = np.round(2 * mos) / 2
-        if kind == "tiny gaps":
-            pred = pred * 1e-4
-        if kind == "outliers":
-            pred[: n // 32] *= 1e3
-        floor = 1e-5 if kind == "tiny gaps" else 1e-2
-        soft = soft_srcc(doubles(pred), doubles(mos), floor=floor)
-        errors.append(abs(float(soft) - spearmanr(pred, mos).statistic))
-    assert np.mean(errors) < bound
-
-
-def test_soft_srcc_handles_ties_in_both_exactly_when_sharp() -> None:
-    rng = np.random.default_rng(3)
-    pred, mos = rng.integers(0, 5, size=(2, 40)).astype(float)
-    soft = soft_srcc(doubles(pred), doubles(mos), tau=1e-3)
-    assert float(soft) == pytest.approx(spearmanr(pred, mos).statistic, abs=1e-12)
-
-
-@pytest.mark.parametrize("n", [2, 3, 17, 200])
+@pytest.mark.parametrize("n", [2, 3, 17, 200, 4096])
 def test_plcc_loss_is_pearson(n: int) -> None:
     pred, mos = noisy(n, n)
     rho = pearsonr(pred, mos).statistic
@@ -131,7 +92,7 @@ def test_fidelity_loss_closed_form(hard: bool, sigma: float) -> None:
 
 def test_perfect_predictions_cost_nothing() -> None:
     mos = doubles([1.0, 2.5, 3.0, 4.9])
-    for term in TERMS.values():
+    for term in CALLS.values():
         assert float(term(mos, mos)) == pytest.approx(0, abs=1e-3)
         assert float(term(-mos, mos)) > 0.1
 
@@ -215,8 +176,9 @@ def test_too_few_samples_cost_nothing_but_keep_the_graph(term, kept: int) -> Non
         weight = (torch.arange(n) < kept).float()
         loss = term(pred, torch.full((n,), 2.0), weight=weight)
         loss.backward()
-        assert loss.item() == 0
-        assert torch.equal(pred.grad, torch.zeros(n))
+        exact = 1e-5 if term is CALLS["distribution"] else 0  # as its logits are
+        assert loss.item() == pytest.approx(0, abs=exact)
+        torch.testing.assert_close(pred.grad, torch.zeros(n), rtol=0, atol=exact)
 
 
 DEGENERATE = {
@@ -289,7 +251,7 @@ def test_half_precision_is_computed_in_float32(term) -> None:
 
 def test_targets_get_no_gradient() -> None:
     pred, mos = torch.arange(4.0).requires_grad_(), torch.arange(4.0).flip(0).requires_grad_()
-    for term in TERMS.values():
+    for term in CALLS.values():
         term(pred, mos).backward()
     assert mos.grad is None and pred.grad is not None
 
@@ -304,14 +266,15 @@ def test_properties(pred: Tensor, random, factor: float, shift: float) -> None:
     target = doubles([random.randint(0, 20) / 4 for _ in range(n)])
     weight = doubles([random.randint(0, 3) for _ in range(n)])
     order = torch.tensor(random.sample(range(n), n))
-    for name, term in TERMS.items():
+    for name, term in CALLS.items():
         loss = term(pred, target, weight=weight)
-        upper = {"srcc": 2, "plcc": 1, "mse": 200, "rank_hinge": 1, "fidelity": 1}[name]
+        upper = {"srcc": 2, "plcc": 1, "rank_hinge": 1, "fidelity": 1}.get(name, 400)
         assert -1e-9 <= loss.item() <= upper + 1e-9
         shuffled = term(pred[order], target[order], weight=weight[order])
         assert float(shuffled) == pytest.approx(loss.item(), abs=1e-9)
-        both = term(pred + shift, target + shift, weight=weight)
-        assert float(both) == pytest.approx(loss.item(), abs=1e-6)
+        if name != "distribution":  # its bins stay where they are
+            both = term(pred + shift, target + shift, weight=weight)
+            assert float(both) == pytest.approx(loss.item(), abs=1e-6)
         if name in ("srcc", "plcc"):  # without the floors: invariant to both scales
             moved = term(factor * pred + shift, 3 * target - 1, weight=weight, floor=1e-9)
             plain = term(pred, target, weight=weight, floor=1e-9)

@@ -1,5 +1,6 @@
 """What a student may learn from: nothing of what it is tested on."""
 
+import math
 import shutil
 from pathlib import Path
 
@@ -111,3 +112,12 @@ def test_what_cannot_be_compared_by_its_looks_is_told_and_dry_runs_decode_nothin
     assert sorted(reader.read_paths) == [grey, test.path]
     assert f"{broken}: cannot be compared by its looks: grey: no picture" in caplog.text
     assert "2 videos are too flat to be compared by their looks" in caplog.text
+
+
+def test_the_spread_of_the_teacher_is_the_error_of_its_label(tmp_path: Path) -> None:
+    first, second = (_video(tmp_path / f"{name}.mp4", name) for name in "ab")
+    store = LabelStore.open(tmp_path / "store", META)
+    store.append([_label(first, "a", std=0.25), _label(second, "b")])
+    examples = _examples(store, [], [], _config())
+    assert [e.row.group for e in examples] == ["a", "b"]
+    assert examples[0].error == 0.25 and math.isnan(examples[1].error)

@@ -11,7 +11,7 @@ from torch import nn
 from distill.data.dataset import Example, Sample, collate
 from distill.data.manifest import Row
 from distill.errors import ConfigError, TrainingError
-from distill.losses import WeightedLoss
+from distill.losses import WeightedLoss, distribution_loss
 from distill.options import TrainingConfig
 from distill.training import QualityModule, WarmupCosine, make_trainer, parameter_groups
 from distill.weights import WeightsInfo
@@ -123,6 +123,46 @@ def test_a_loss_that_is_no_number_stops_and_says_what_to_change() -> None:
     batch = collate([Sample(at, example, one) for at, example in enumerate(rows)])
     with pytest.raises(TrainingError, match=r"the loss is (inf|nan) at step 0 .*training\.lr"):
         module.training_step(batch, 0)
+
+
+def test_a_distribution_wants_bins_and_names_the_option() -> None:
+    with pytest.raises(ConfigError, match=r"FramesStudent\) predicts a score.*student\.bins=16"):
+        QualityModule(_student(), WeightedLoss({"distribution": 1}), TrainingConfig(), 0)
+
+
+class _Binned(FramesStudent):
+    @property
+    def bin_centres(self) -> torch.Tensor:
+        return torch.arange(5.0)
+
+
+def test_bins_of_a_further_set_lie_where_its_scores_do() -> None:
+    plain = _student()
+    plain.__class__ = _Binned
+    module = QualityModule(plain, WeightedLoss({"distribution": 1}), TrainingConfig(), 0, sets=2)
+    assert module.scales is not None
+    torch.nn.init.constant_(module.scales.shift, 0.5)
+    rows = [Example(Row(n, Path(n)), 2.0, dataset=n == "b") for n in "ab"]
+    batch = collate([Sample(at, example, {}) for at, example in enumerate(rows)])
+    logits = torch.randn(2, 5)
+    _, parts = module._loss(torch.zeros(2), batch, logits)
+    centres = torch.arange(5.0)
+    each = [
+        distribution_loss(logits[k : k + 1], torch.tensor([2.0]), centres + 0.5 * k)
+        for k in range(2)
+    ]
+    torch.testing.assert_close(parts["distribution"], sum(each) / 2)
+
+
+def test_contents_of_a_batch_have_codes() -> None:
+    rows = [Row("a", Path("a"), group="x"), Row("b", Path("b"), group="x"), Row("c", Path("c")),
+            Row("d", Path("d")), Row("e", Path("e"), group="c")]  # fmt: skip
+    batch = collate([Sample(at, Example(row), {}) for at, row in enumerate(rows)])
+    assert batch.group.dtype == torch.int64 and batch.group[0] == batch.group[1]
+    assert len(batch.group.unique()) == 4 and bool((batch.group >= 0).all())
+    assert batch.to("cpu").group.tolist() == batch.group.tolist()
+    again = collate([Sample(9, Example(rows[1]), {})])
+    assert again.group[0] == batch.group[0]  # on any rank, on any day
 
 
 def test_heads_keep_full_precision_under_autocast() -> None:

@@ -9,11 +9,16 @@ from torch import Tensor
 def check(pred: Tensor, target: Tensor, weight: Tensor | None) -> None:
     """Raises ValueError unless all are flat and of one length."""
     for name, x in (("pred", pred), ("target", target), ("weight", weight)):
-        if x is not None and (x.dim() != 1 or x.shape != pred.shape):
-            raise ValueError(
-                "pred, target and weight must be flat tensors (B,) of one length, "
-                f"got pred {tuple(pred.shape)} and {name} {tuple(x.shape)}"
-            )
+        check_flat(name, x, pred)
+
+
+def check_flat(name: str, x: Tensor | None, pred: Tensor) -> None:
+    """Raises ValueError unless ``x`` is None, or as flat and as long as ``pred``."""
+    if x is not None and (x.dim() != 1 or x.shape != pred.shape):
+        raise ValueError(
+            "pred, target and weight must be flat tensors (B,) of one length, "
+            f"got pred {tuple(pred.shape)} and {name} {tuple(x.shape)}"
+        )
 
 
 def select(pred: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -29,6 +34,11 @@ def select(pred: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor,
     p, y, w = p[w > 0], y[w > 0], w[w > 0]
     w = w / w.max() if len(w) else w  # so that the sum of huge weights does not overflow
     return p, y, w / w.sum()
+
+
+def kept(x: Tensor, weight: Tensor | None) -> Tensor:
+    """Rows of ``x`` (B, ...) that :func:`select` keeps, without gradient."""
+    return x.detach() if weight is None else x.detach()[weight > 0]
 
 
 def no_loss(p: Tensor) -> Tensor:
@@ -48,10 +58,18 @@ def deviation(x: Tensor, w: Tensor) -> Tensor:
     return torch.where(variance > 0, variance, torch.ones_like(variance)).sqrt()
 
 
+def shares(x: Tensor, w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of each sample: the weight below it, the weight not above it; and the weight of all."""
+    ordered, order = x.sort()
+    sums = torch.cat([w.new_zeros(1), w[order].cumsum(0)])
+    below = sums[torch.searchsorted(ordered, x)]
+    return below, sums[torch.searchsorted(ordered, x, right=True)], sums[-1]
+
+
 def median(x: Tensor, w: Tensor) -> Tensor:
     """Weighted lower median."""
-    share = (w * (x[None, :] <= x[:, None])).sum(1)
-    return torch.where(share >= 0.5 - 1e-6, x, math.inf).min()
+    _, upto, _ = shares(x, w)
+    return torch.where(upto >= 0.5 - 1e-6, x, math.inf).min()
 
 
 def differences(x: Tensor) -> Tensor:
@@ -64,19 +82,31 @@ def root_phi(x: Tensor) -> Tensor:
     return (torch.special.log_ndtr(x) / 2).exp()
 
 
-def pair_mean(table: Tensor, w: Tensor) -> Tensor:
-    """Mean of a (B, B) table over i != j, each pair weighing w_i w_j."""
+def pair_mean(table: Tensor, w: Tensor, chosen: Tensor | None = None) -> Tensor:
+    """Mean of a (B, B) table over i != j, each pair weighing w_i w_j; 0 where there is none.
+
+    Args:
+        table: of values.
+        w: (B,) weights.
+        chosen: (B, B) bool, the pairs that count; None: all.
+    """
     pairs = (w[:, None] * w[None, :]).fill_diagonal_(0)
+    if chosen is not None:
+        pairs = pairs * chosen
     return (pairs * table).sum() / pairs.sum().clamp_min(torch.finfo(w.dtype).tiny)
 
 
-def pair_spread(y: Tensor, error: Tensor | None, sigma: float) -> Tensor:
-    """(B, B) with sqrt(s_i^2 + s_j^2): s is sigma where ``error`` (B,) is NaN or None.
+def spreads(y: Tensor, error: Tensor | None, sigma: float | Tensor, floor: float) -> Tensor:
+    """Standard deviation of each label: ``sigma`` where it is not known, none below sigma * floor.
 
-    No s is below sigma / 100, so that unanimous opinions do not make gradients without bound.
+    Args:
+        y: (B,) labels.
+        error: (B,) of the labels, NaN where it is not known; None: of none.
+        sigma: scalar or (B,).
+        floor: so that unanimous opinions do not make gradients without bound.
     """
-    s = torch.full_like(y, sigma)
-    if error is not None:
-        error = error.detach().to(y.dtype)
-        s = torch.where(error.isfinite(), error.clamp_min(sigma / 100), s)
-    return (s[:, None].square() + s[None, :].square()).sqrt()
+    s = torch.zeros_like(y) + sigma
+    if error is None:
+        return s
+    error = error.detach().to(y.dtype)
+    return torch.where(error.isfinite(), torch.maximum(error, floor * s), s)
