@@ -100,10 +100,6 @@ class EVQAStudent(Student):
     ) -> None:
         super().__init__()
         self.set_score_scale(score_mean, score_std)
-        if size % _PATCH or hidden < 1:
-            raise ConfigError(
-                f"EVQAStudent: size {size} must be a multiple of {_PATCH}, hidden {hidden} >= 1"
-            )
         try:
             self.views = {
                 "frames": KeyFrames(
@@ -116,6 +112,10 @@ class EVQAStudent(Student):
             }  # fmt: skip
         except (TypeError, ValueError) as error:
             raise ConfigError(f"EVQAStudent: {error}") from error
+        if size % _PATCH or hidden < 1:
+            raise ConfigError(
+                f"EVQAStudent: size {size} must be a multiple of {_PATCH}, hidden {hidden} >= 1"
+            )
         self.aesthetics_feature_extraction = SwinTower()
         self.distortion_feature_extraction = SwinTower()
         dim = sum(tower.num_features for tower in self._towers)

@@ -75,6 +75,37 @@ def test_videos_are_scored_alone_and_at_any_number_of_frames(choice: str) -> Non
         torch.testing.assert_close(one.score, says.frame_scores[:, 0], rtol=1e-4, atol=1e-5)
 
 
+class _Tensors(nn.Module):
+    """A student as an exporter wants it: tensors in, tensors out."""
+
+    def __init__(self, model: QualityModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, *views: Tensor) -> tuple[Tensor, Tensor | None]:
+        says = self.model(dict(zip(self.model.views, views, strict=True)))
+        return says.score, says.bin_logits
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("choice", CHOICES)
+def test_it_exports_with_any_number_of_videos(choice: str) -> None:
+    torch.manual_seed(0)
+    head = ["student.temporal=attention", "student.bins=5", "student.train_frames=2"]
+    target, kwargs = _student(choice, *CHEAP[choice], *head)
+    student = target(**without_weights(kwargs))
+    nn.init.normal_(student.pool.attention[-1].weight)  # type: ignore[union-attr,index,arg-type]
+    model = _Tensors(student).eval()
+    shapes = [view.shape for view in student.views.values()]
+    videos = ({0: torch.export.Dim("videos")},) * len(shapes)
+    two = tuple(_random((2, *shape)) for shape in shapes)
+    exported = torch.export.export(model, two, dynamic_shapes=(videos,)).module()
+    three = tuple(_random((3, *shape)) for shape in shapes)
+    with torch.no_grad():
+        for ours, theirs in zip(model(*three), exported(*three), strict=True):
+            torch.testing.assert_close(theirs, ours, rtol=1e-4, atol=1e-5)
+
+
 class _Reader:
     """A video of noise."""
 

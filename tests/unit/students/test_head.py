@@ -110,18 +110,3 @@ def test_what_could_not_learn_is_refused() -> None:
     for bins in (1, -2, 2.5, True):
         with pytest.raises(ConfigError, match=f"bins={bins}: 0 for none, else"):
             VideoPool(4, bins=bins)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("temporal", ["mean", "attention"])
-def test_it_exports_with_any_number_of_videos(temporal: str) -> None:
-    torch.manual_seed(0)
-    pool = VideoPool(6, temporal, bins=3).eval()
-    if pool.attention is not None:
-        nn.init.normal_(pool.attention[-1].weight)  # type: ignore[arg-type]
-    videos = torch.export.Dim("videos")
-    exported = torch.export.export(
-        pool, (_features(2, 4, 6), _features(2, 4, 3)), dynamic_shapes=({0: videos}, {0: videos})
-    ).module()
-    inputs = _features(5, 4, 6), _features(5, 4, 3)
-    for ours, theirs in zip(pool(*inputs), exported(*inputs), strict=True):
-        torch.testing.assert_close(theirs, ours)

@@ -201,6 +201,7 @@ def test_a_budget_names_a_frame_count_that_fits_and_the_next_that_does_not() -> 
         (MixedViewStudent, {"patch": 16, "whole": 112}, "must be multiples of 32, the pixels to"),
         (MixedViewStudent, {"hidden": 0}, "hidden 0 must be >= 1"),
         (EVQAStudent, {"size": 100}, "size 100 must be a multiple of 32"),
+        (EVQAStudent, {"size": "large"}, "EVQAStudent: "),
         (EVQAStudent, {"hidden": 0}, "hidden 0 >= 1"),
         (EVQAStudent, {"num_frames": 0, "size": 64}, "EVQAStudent: KeyFrames.num_frames must be"),
         (SwinTStudent, {"num_frames": 2.5}, "KeyFrames.num_frames"),
