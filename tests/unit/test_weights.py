@@ -139,6 +139,17 @@ def test_torchvision_swin_gives_timm_s_classes(tmp_path: Path) -> None:
         torch.testing.assert_close(ours.eval()(x), theirs(x), rtol=1e-4, atol=1e-4)
 
 
+def test_swin_keeps_its_windows_at_another_size(tmp_path: Path) -> None:
+    """At 448 nothing is padded, so torchvision's, which keeps them too, sees the same."""
+    torch.manual_seed(0)
+    theirs = torchvision.models.swin_t().eval()
+    torch.save(theirs.state_dict(), tmp_path / "swin_t.pth")
+    ours, _ = load_backbone(SWIN, str(tmp_path / "swin_t.pth"), size=448)
+    x = torch.randn(1, 3, 448, 448)
+    with torch.no_grad():
+        torch.testing.assert_close(ours.eval()(x), theirs(x), rtol=1e-4, atol=1e-4)
+
+
 def test_swin_takes_another_size() -> None:
     ours, _ = load_backbone(SWIN, "none", size=64)
     with torch.no_grad():

@@ -12,6 +12,7 @@ from distill.cost import profile
 from distill.data.views import Fragments, KeyFrames, MixedFrames
 from distill.errors import BudgetError, ConfigError, WeightsError
 from distill.model import QualityModel
+from students.evqa import EVQAStudent
 from students.frames import FramesStudent
 from students.mixed_view import MixedViewStudent
 from students.swin_t import SwinTStudent
@@ -25,8 +26,9 @@ STUDENTS: list[tuple[type[QualityModel], dict[str, Any]]] = [
     (FramesStudent, {**SMALL, "num_frames": 2, "fragments": False, "temporal": "attention"}),
     (MixedViewStudent, {**MIXED, "num_frames": 2}),
     (SwinTStudent, {"num_frames": 2, "size": 64}),
+    (EVQAStudent, {"num_frames": 2, "size": 64}),
 ]
-IDS = ["both", "whole", "fragments", "attention", "mixed", "swin"]
+IDS = ["both", "whole", "fragments", "attention", "mixed", "swin", "evqa"]
 
 
 def _batch(model: QualityModel, videos: int = 3) -> dict[str, Tensor]:
@@ -91,6 +93,12 @@ def test_views_follow_the_options() -> None:
     }
     swin = _build(SwinTStudent, num_frames=1, size=64, short_side=96)
     assert swin.views == {"frames": KeyFrames(1, 64, 96)}
+    evqa = _build(EVQAStudent, num_frames=3, train_frames=2, size=64)
+    second = {"sampling": "second_middle", "seconds": 2}
+    assert evqa.views == {
+        "frames": KeyFrames(3, 64, 64, 2, **second),  # type: ignore[arg-type]
+        "fragments": Fragments(2, 32, 3, clip_len=1, train_clips=2, **second),  # type: ignore[arg-type]
+    }
     mixed = _build(MixedViewStudent, **MIXED, num_frames=3, train_frames=2)
     assert mixed.views == {"mixed": MixedFrames(3, 96, 64, 32, 2)}
 
@@ -136,6 +144,31 @@ def test_the_default_takes_the_wheel_and_costs_little() -> None:
     assert profile(model).gmacs == pytest.approx(6.04 / 8, rel=0.01)  # measured at 8 frames
 
 
+@pytest.mark.parametrize(
+    ("backbone", "stages"),
+    [
+        ("tf_efficientnet_lite1", (1, 2, 3, 4)),
+        ("mobilenetv4_conv_small", (1, 2, 3, 4)),
+        ("edgenext_xx_small", (0, 1, 2, 3)),
+        ("convnext_atto", (0, 1, 2, 3)),
+        ("fastvit_t8", (0, 1, 2, 3)),
+        ("swin_tiny_patch4_window7_224", (0, 1, 2, 3)),
+    ],
+)
+def test_every_family_of_backbones_is_counted_and_pooled_apart(
+    backbone: str, stages: tuple[int, ...]
+) -> None:
+    options = {"backbone": backbone, "stages": stages, "num_frames": 1, "hidden": 8}
+    mixed = _build(MixedViewStudent, **options, size=96, whole=64).eval()
+    plain = _build(FramesStudent, **options, size=96, short_side=96, fragments=False)
+    # One pass on the image, whatever it shows: the tower costs the same in both.
+    assert profile(mixed).by_module["tower"] == profile(plain).by_module["tower"] > 0
+    maps = mixed.tower.maps(_batch(mixed, 1)["mixed"][0])
+    assert [96 // each.shape[-1] for each in maps] == mixed.tower.reductions
+    assert [each.shape[1] for each in maps] == mixed.tower.channels
+    assert mixed(_batch(mixed, 2)).score.shape == (2,)
+
+
 def test_a_budget_names_a_frame_count_that_fits_and_the_next_that_does_not() -> None:
     kwargs = {**SMALL, "num_frames": 20}
     one = profile(_build(FramesStudent, **{**kwargs, "num_frames": 1})).gmacs
@@ -167,6 +200,10 @@ def test_a_budget_names_a_frame_count_that_fits_and_the_next_that_does_not() -> 
         (MixedViewStudent, {"whole": 100}, "whole 100 is no multiple of 32"),
         (MixedViewStudent, {"patch": 16, "whole": 112}, "must be multiples of 32, the pixels to"),
         (MixedViewStudent, {"hidden": 0}, "hidden 0 must be >= 1"),
+        (EVQAStudent, {"size": 100}, "size 100 must be a multiple of 32"),
+        (EVQAStudent, {"size": "large"}, "EVQAStudent: "),
+        (EVQAStudent, {"hidden": 0}, "hidden 0 >= 1"),
+        (EVQAStudent, {"num_frames": 0, "size": 64}, "EVQAStudent: KeyFrames.num_frames must be"),
         (SwinTStudent, {"num_frames": 2.5}, "KeyFrames.num_frames"),
         (SwinTStudent, {"short_side": "large"}, "SwinTStudent: "),
         (SwinTStudent, {"size": 100}, "size 100 is no multiple of 32"),
