@@ -55,13 +55,17 @@ class StageConfig:
 
 
 @dataclass
-class TrainTeacherConfig(StageConfig):
-    """``python train_teacher.py``.
+class LearningConfig(StageConfig):
+    """What both training commands learn from.
 
     Attributes:
-        teacher: class and arguments of the network.
-        folds: train a committee of so many teachers, each on all but one fold of the training
-            contents; 1 trains one teacher on all.
+        labels: folder of a label store, or a CSV with the columns filename and score; ``none`` uses
+            no pseudo-labels. None takes the newest store (the student's default).
+        labels_root: folder that the names of such a CSV start from; None is its own.
+        leak_check: how pseudo-labelled versions of val and test contents are found and kept out:
+            perceptual (by their looks, and all of the following; decodes 8 frames of each video,
+            once), hash (by the files' content, path and group), none (by path and group).
+        doubt, select: what becomes of the pseudo-labels; see there.
         init: folder of a bundle whose weights it starts from: the same network, perhaps of other
             data, as LSVQ before KVQ; None starts from what the network's own options say.
         loss: term name -> weight.
@@ -72,8 +76,11 @@ class TrainTeacherConfig(StageConfig):
         dry_run: check everything, print the plan, exit.
     """
 
-    teacher: dict[str, Any] = field(default_factory=dict)
-    folds: int = 1
+    labels: str | None = None
+    labels_root: str | None = None
+    leak_check: str = "perceptual"
+    doubt: DoubtConfig = field(default_factory=DoubtConfig)
+    select: SelectConfig = field(default_factory=SelectConfig)
     init: str | None = None
     loss: dict[str, float] = field(default_factory=dict)
     training: TrainingConfig = field(default_factory=TrainingConfig)
@@ -84,8 +91,27 @@ class TrainTeacherConfig(StageConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least("folds", self.folds, 1)
         at_least("test_views", self.test_views, 1)
+        one_of("leak_check", self.leak_check, ("perceptual", "hash", "none"))
+
+
+@dataclass
+class TrainTeacherConfig(LearningConfig):
+    """``python train_teacher.py``.
+
+    Attributes:
+        teacher: class and arguments of the network.
+        folds: train a committee of so many teachers, each on all but one fold of the training
+            contents; 1 trains one teacher on all.
+    """
+
+    teacher: dict[str, Any] = field(default_factory=dict)
+    labels: str | None = "none"
+    folds: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least("folds", self.folds, 1)
 
 
 @dataclass
@@ -159,7 +185,7 @@ class PseudoLabelConfig(StageConfig):
 
 
 @dataclass
-class TrainStudentConfig(StageConfig):
+class TrainStudentConfig(LearningConfig):
     """``python train_student.py +budget=120``.
 
     Attributes:
@@ -168,49 +194,24 @@ class TrainStudentConfig(StageConfig):
         max_params: cap on the parameters, in millions; None checks nothing.
         max_latency: cap on the milliseconds that the network alone takes for a video here; None
             checks nothing.
-        labels: folder of a label store, or a CSV with the columns filename and score; None takes
-            the newest store, ``none`` uses no pseudo-labels.
-        labels_root: folder that the names of such a CSV start from; None is its own.
-        leak_check: how pseudo-labelled versions of val and test contents are found and kept out:
-            perceptual (by their looks, and all of the following; decodes 8 frames of each video,
-            once), hash (by the files' content, path and group), none (by path and group).
-        doubt, select: what becomes of the pseudo-labels; see there.
+        rounds: 2 or more: a new teacher learns from labels and pseudo-labels and labels the pool
+            again, until validation stops improving; the student learns from the best one's labels.
         guide: a teacher beside the student in training; see there.
         finetune: a second stage of training on MOS alone; see there.
-        init: folder of a bundle whose weights it starts from: the same network, perhaps of other
-            data, as LSVQ before KVQ; None starts from what the network's own options say.
-        loss: term name -> weight.
-        training, tracking: see there.
-        test_views: looks at each video whenever the bundle scores it, from the calibration on: the
-            evaluation view, and others drawn as in training; their scores are averaged.
-        resume: true goes on with the newest unfinished run, a path with that one.
-        dry_run: check everything, print the plan, exit.
     """
 
     student: dict[str, Any] = field(default_factory=dict)
     budget: Any = None
     max_params: Any = None
     max_latency: Any = None
-    labels: str | None = None
-    labels_root: str | None = None
-    leak_check: str = "perceptual"
-    doubt: DoubtConfig = field(default_factory=DoubtConfig)
-    select: SelectConfig = field(default_factory=SelectConfig)
+    rounds: int = 1
     guide: GuideConfig = field(default_factory=GuideConfig)
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
-    init: str | None = None
-    loss: dict[str, float] = field(default_factory=dict)
-    training: TrainingConfig = field(default_factory=TrainingConfig)
-    tracking: TrackingConfig = field(default_factory=TrackingConfig)
-    test_views: int = 1
-    resume: Any = False
-    dry_run: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least("training.epochs", self.training.epochs, 1)
-        at_least("test_views", self.test_views, 1)
-        one_of("leak_check", self.leak_check, ("perceptual", "hash", "none"))
+        at_least("rounds", self.rounds, 1)
         for name, example in (
             ("budget", "the cap in GMACs a video, for example +budget=120"),
             ("max_params", "the cap in millions, for example max_params=30"),

@@ -50,22 +50,22 @@ _LIBRARY_NOISE = (
 
 def train_teacher() -> None:
     """``python train_teacher.py``."""
-    _exit(lambda: _hydra_door("train_teacher"))
+    leave(lambda: _hydra_door("train_teacher"))
 
 
 def pseudo_label() -> None:
     """``python pseudo_label.py``."""
-    _exit(lambda: _hydra_door("pseudo_label"))
+    leave(lambda: _hydra_door("pseudo_label"))
 
 
 def train_student() -> None:
     """``python train_student.py``."""
-    _exit(lambda: _hydra_door("train_student"))
+    leave(lambda: _hydra_door("train_student"))
 
 
 def evaluate() -> None:
     """``python evaluate.py``."""
-    _exit(lambda: _hydra_door("evaluate"))
+    leave(lambda: _hydra_door("evaluate"))
 
 
 def score() -> None:
@@ -87,10 +87,10 @@ def plain_door(run: Callable[[Sequence[str]], int]) -> None:
         except DistillError as error:
             return _fail(error)
 
-    _exit(door)
+    leave(door)
 
 
-def _exit(door: Callable[[], int]) -> None:
+def leave(door: Callable[[], int]) -> None:
     """Leave with a door's exit code; a reader that closes its pipe (``| head``) is no error."""
     for stream in (sys.stdout, sys.stderr):  # a terminal may lack the letters of a file's name
         if isinstance(stream, io.TextIOWrapper):

@@ -31,7 +31,7 @@ def help_page(stage: str) -> str:
     choices = "\n".join(f"  {group}={'|'.join(names)}" for group, names in used.items())
     schema = SCHEMAS[stage]
     sections = {f.name: f.default_factory for f in fields(schema)}
-    texts = [_attributes(schema), _attributes(StageConfig)]
+    texts = [_attributes(base) for base in schema.__mro__ if issubclass(base, StageConfig)]
     texts += [_attributes(cls, f"{name}.") for name, cls in sections.items() if is_dataclass(cls)]
     described = "\n".join(texts)
     return (

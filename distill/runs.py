@@ -156,7 +156,9 @@ def unfinished(outputs: Path, stage: str) -> Path | None:
     found: dict[Path, int] = {}
     for path in checkpoints(outputs / stage):
         part = path.parent.parent
-        folder = part.parent if (part.parent / RECORD).is_file() else part
+        # A run may have other runs as its parts: it is the outermost one that goes on.
+        above = [p for p in part.parents if (p / RECORD).is_file() and outputs / stage in p.parents]
+        folder = above[-1] if above else part
         if not (folder / RESULT).is_file():
             found[folder] = max(path.stat().st_mtime_ns, found.get(folder, 0))
     return max(found, key=lambda folder: found[folder], default=None)

@@ -23,8 +23,8 @@ def split_folds(examples: Sequence[Example], folds: int) -> list[tuple[list[Exam
     """Split by content: a content's videos are held out together, by one fold.
 
     Args:
-        examples: labelled videos. Those of further data sets are trained on by every fold that
-            does not hold the same file out.
+        examples: videos to learn from. Those of further data sets, and those that a teacher
+            labelled, are trained on by every fold that does not hold the same file out.
         folds: K.
 
     Returns:
@@ -34,8 +34,8 @@ def split_folds(examples: Sequence[Example], folds: int) -> list[tuple[list[Exam
     Raises:
         ConfigError: fewer contents than folds, or so few videos that a fold could learn nothing.
     """
-    main = [example for example in examples if example.dataset == 0]
-    further = [example for example in examples if example.dataset != 0]
+    main = [example for example in examples if example.dataset == 0 and not example.pseudo]
+    further = [example for example in examples if example.dataset != 0 or example.pseudo]
     groups = sorted({example.row.group for example in main}, key=lambda g: (seed_of(g), g))
     if len(groups) < folds:
         raise ConfigError(f"folds={folds}, but the training videos have {len(groups)} contents")

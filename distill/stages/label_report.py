@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from distill import choice_plots
+from distill import choice_plots, plots
 from distill.choice import Decision
+from distill.data.dataset import Example
 from distill.data.reader import VideoReader
 from distill.kinds import disputed, kind_table, lost_contents
 from distill.labels import Label
@@ -49,6 +50,26 @@ def report_labels(labels: Sequence[Label], run: Run, tracker: Tracker, reader: V
     log.info("the members differ most about %s; see %s", most[0].video, run.plots / "disputed.png")
 
 
+def report_targets(
+    decisions: Sequence[Decision], examples: Sequence[Example], run: Run, tracker: Tracker,
+    reader: VideoReader,
+) -> None:  # fmt: skip
+    """What a training with pseudo-labels learns from: their scores beside the MOS, and the rules.
+
+    Args:
+        decisions: on every label of the store.
+        examples: that are learned from, of both kinds.
+        run, tracker: of the command.
+        reader: of the videos.
+    """
+    mos = [e.target for e in examples if not e.pseudo]
+    pseudo = [e.target for e in examples if e.pseudo]
+    picture = run.plots / "targets.png"
+    plots.distributions(picture, {"MOS": mos, "pseudo-labels": pseudo}, "what is learned from")
+    tracker.picture("plots/targets", picture)
+    report_choice(decisions, mos, run, tracker, reader)
+
+
 def report_choice(
     decisions: Sequence[Decision],
     mos: Sequence[float],
@@ -56,7 +77,7 @@ def report_choice(
     tracker: Tracker,
     reader: VideoReader,
 ) -> dict[str, Any]:
-    """What the rules did: for ``train_student``.
+    """What the rules did.
 
     Args:
         decisions: on all labels of the store.

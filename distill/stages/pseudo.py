@@ -10,7 +10,7 @@ import numpy as np
 
 from distill.cache import cache_folder
 from distill.choice import Decision, choose
-from distill.config import TrainStudentConfig
+from distill.config import LearningConfig
 from distill.content_levels import ContentSlopes
 from distill.data.dataset import Example
 from distill.data.identity import content_hash
@@ -30,7 +30,7 @@ def choose_labels(
     store: LabelStore,
     labelled: Sequence[Row],
     held_out: Sequence[Row],
-    config: TrainStudentConfig,
+    config: LearningConfig,
     reader: VideoReader,
 ) -> list[Decision]:
     """What becomes of each usable label of a store.
@@ -104,7 +104,7 @@ def _signatures(
     labels: Sequence[Label],
     held_out: Sequence[Row],
     contents: dict[Path, str],
-    config: TrainStudentConfig,
+    config: LearningConfig,
     reader: VideoReader,
 ) -> dict[Path, np.ndarray]:
     """Of all videos whose looks or frames are compared; told where there is none."""

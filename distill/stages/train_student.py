@@ -57,8 +57,9 @@ from distill.stages.inputs import (
     training_rows,
     without_weights,
 )
-from distill.stages.label_report import report_choice
+from distill.stages.label_report import report_targets
 from distill.stages.pseudo import choose_labels, examples_of
+from distill.stages.rounds import more_rounds, told_rounds
 from distill.tracking import Tracker
 from distill.training import require_bins
 
@@ -105,6 +106,8 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     # A resumed run goes on with its own labels, not with newer ones.
     labels = read_inputs(out).get("labels") if resumed else None
     store = take_labels(labels or config.labels, Path(config.outputs), config.labels_root)
+    if config.rounds > 1 and not labels:
+        store = _rounds(config, store, out, resumed)
     decisions = []
     if store is not None:
         decisions = choose_labels(store, train, held_out, config, reader)
@@ -131,14 +134,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     )
     tracker = Tracker(config.tracking, out, "train_student", config, resumed)
     if store is not None:
-        picture = this.plots / "targets.png"
-        series = {
-            "MOS": [e.target for e in examples if not e.pseudo],
-            "pseudo-labels": [e.target for e in examples if e.pseudo],
-        }
-        plots.distributions(picture, series, "what the student learns from")
-        tracker.picture("plots/targets", picture)
-        report_choice(decisions, [row.mos for row in train], this, tracker, reader)
+        report_targets(decisions, examples, this, tracker, reader)
     train_it = fit_two_stages if config.finetune.epochs else fit
     fitted = train_it(model, examples, val, reader, config, this, tracker, manifest)
     if fitted is None:
@@ -179,6 +175,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         "minutes": fitted.minutes,
         "data_wait": round(fitted.data_wait, 4),
         "steps": fitted.steps,
+        "rounds": told_rounds(out),
     }
     tracker.summary(
         {**{f"val/{k}": v for k, v in result["val"].items()}, **test, "gmacs": cost.gmacs,
@@ -206,6 +203,24 @@ def _chosen(config: TrainStudentConfig, caps: Caps, resumed: Path | None) -> dic
     if not name.startswith("students."):
         raise ConfigError(f"student.choose={name}: must be a function of students, as in fit.yaml")
     return get_method(name)(caps, config.test_views, **options)
+
+
+def _rounds(
+    config: TrainStudentConfig, store: LabelStore | None, out: Path, resumed: bool
+) -> LabelStore | None:
+    """The labels of the best round, made now; a dry run, and other processes, make none.
+
+    Raises:
+        ConfigError: there is no store to begin with.
+    """
+    if store is None:
+        raise ConfigError(f"rounds={config.rounds} starts from a label store, and labels=none")
+    if config.dry_run:
+        log.info(
+            "rounds: up to %d teachers more are trained, and label the pool", config.rounds - 1
+        )
+        return store
+    return more_rounds(config, store, Run(out, config, resumed))
 
 
 def _plan(examples: Sequence[Example], config: TrainStudentConfig) -> str:

@@ -10,6 +10,7 @@
                                                             the same without any labels
     python train_teacher.py dry_run=true                    check everything, print the plan
     python train_teacher.py init=BUNDLE data=kvq ...        go on from a teacher of other data
+    python train_teacher.py labels=STORE                    learn from pseudo-labels as well
     python train_teacher.py resume=true                     go on after a kill
 
 The table has the columns video, mos, and where you have them mos_std, split (train, val, test,
@@ -17,6 +18,7 @@ pool) and group (source content). Next: python pseudo_label.py
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig
 
 from distill.bundle import save_bundle, uncalibrated
+from distill.choice import Decision
 from distill.committee import Committee
 from distill.config import TrainTeacherConfig, to_config
 from distill.cost import Cost, profile
@@ -33,9 +36,10 @@ from distill.data.manifest import Manifest, Row
 from distill.data.readers import make_reader
 from distill.errors import ConfigError
 from distill.label_noise import weigh_by_noise
+from distill.labels import LabelStore
 from distill.losses import WeightedLoss
 from distill.model import QualityModel
-from distill.runs import Run, first_process
+from distill.runs import Run, first_process, read_inputs
 from distill.stages.assess import Fitted, Trained, assess
 from distill.stages.fit import fit, tell_random_weights, tell_test_views
 from distill.stages.folds import fit_committee, split_folds
@@ -45,9 +49,12 @@ from distill.stages.inputs import (
     load_manifest,
     network,
     score_scale,
+    take_labels,
     training_rows,
     without_weights,
 )
+from distill.stages.label_report import report_targets
+from distill.stages.pseudo import choose_labels, examples_of
 from distill.tracking import Tracker
 from distill.training import require_bins
 
@@ -74,11 +81,22 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     target, kwargs = network(config.teacher, "teacher")
     loss = WeightedLoss.of(config.loss)
     manifest, examples, val = _videos(config)
+    reader = make_reader(**vars(config.reader))
+    store: LabelStore | None = None
+    decisions: list[Decision] = []
+    labelled = 0
     if manifest is not None:
         kwargs |= score_scale(examples)
         held_out = [*val, *manifest.split("test")]
+        rows = [example.row for example in examples]
         examples += further_examples(config, examples, held_out, manifest)
-    reader = make_reader(**vars(config.reader))
+        labelled = len(examples)
+        if config.labels != "none":
+            labels = read_inputs(out).get("labels") if resumed else None
+            store = take_labels(labels or config.labels, Path(config.outputs), config.labels_root)
+        if store is not None:
+            decisions = choose_labels(store, rows, held_out, config, reader)
+            examples += examples_of(decisions, config.training.pseudo_weight)
     model, start = build(target, kwargs, config.init)
     require_bins(loss, model)
     _check_trainable(model, config)
@@ -96,19 +114,22 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
             "teacher": architecture,
             "folds": config.folds,
         }
-    cost = _plan(committee or model, config, len(examples), len(val))
+    cost = _plan(committee or model, config, examples, len(val))
     if config.dry_run:
         log.info("dry run: nothing was trained")
         return {}
     this = Run(out, config, resumed)
     this.inputs(
         {
+            "labels": str(store.folder) if store else "none",
             "videos": digest(examples, val),
             "weights": model.licenses(),
             "init": start.fingerprint,
         }
     )
     tracker = Tracker(config.tracking, out, "train_teacher", config, resumed)
+    if store is not None:
+        report_targets(decisions, examples, this, tracker, reader)
     fitted: Fitted | None
     if config.training.epochs == 0 and not first_process():
         return {}
@@ -129,6 +150,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     if fitted is None:
         return {}
     measured = asdict(fitted.val) if fitted.val else {}
+    taught = store.meta.get("licenses", []) if store else []
     spec = save_bundle(
         out / "bundle",
         fitted.model,
@@ -139,11 +161,13 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         provenance={
             "data": str(manifest.path) if manifest else None,
             "also": config.data.also,
-            "labelled": len(examples),
+            "labelled": labelled,
+            "pseudo_labelled": len(examples) - labelled,
+            "teacher": store.meta["teacher"] if store else None,
             "run": str(out),
             **start.provenance,
         },
-        licenses=[*start.licenses, *model.licenses()],
+        licenses=list(dict.fromkeys([*start.licenses, *model.licenses(), *taught])),
         metrics={f"val {k}": round(v, 4) for k, v in measured.items()},
         test_views=config.test_views,
         slopes=fitted.slopes,
@@ -182,19 +206,21 @@ def _videos(config: TrainTeacherConfig) -> tuple[Manifest | None, list[Example],
                 "data=none: there is nothing to learn from; training=none takes published scores"
                 " as they are"
             )
-        _refuse_also(config)
+        _refuse_more(config)
         return None, [], []
     if config.training.epochs == 0:
-        _refuse_also(config)
+        _refuse_more(config)
     manifest = load_manifest(config.data)
     train, val = training_rows(manifest, config.data.val_share)
     examples = [Example(row, target=row.mos) for row in train]
     return manifest, weigh_by_noise(examples, config.training.label_noise, manifest.path), val
 
 
-def _refuse_also(config: TrainTeacherConfig) -> None:
+def _refuse_more(config: TrainTeacherConfig) -> None:
     if config.data.also:
         raise ConfigError(f"data.also={config.data.also}: {_NONE} learns from no further table")
+    if config.labels != "none":
+        raise ConfigError(f"labels={config.labels}: {_NONE} learns from no pseudo-labels")
 
 
 def _check_trainable(model: QualityModel, config: TrainTeacherConfig) -> None:
@@ -216,7 +242,9 @@ def _check_trainable(model: QualityModel, config: TrainTeacherConfig) -> None:
         )
 
 
-def _plan(model: QualityModel, config: TrainTeacherConfig, labelled: int, val: int) -> Cost:
+def _plan(
+    model: QualityModel, config: TrainTeacherConfig, examples: Sequence[Example], val: int
+) -> Cost:
     """Count and tell what a video costs, and how long training is."""
     cost = profile(model).times(config.test_views)
     log.info("teacher: %s\n%s", config.teacher["_target_"], cost)
@@ -227,5 +255,8 @@ def _plan(model: QualityModel, config: TrainTeacherConfig, labelled: int, val: i
     what = f"{epochs} epochs of batches of {batch}" if epochs else "nothing is trained"
     if config.folds > 1:
         what += f", {config.folds} folds"
-    log.info("plan: %d labelled videos, %d for validation, %s", labelled, val, what)
+    pseudo = sum(example.pseudo for example in examples)
+    kinds = f"{len(examples) - pseudo} labelled"
+    kinds += f" and {pseudo} pseudo-labelled videos" if pseudo else " videos"
+    log.info("plan: %s, %d for validation, %s", kinds, val, what)
     return cost
