@@ -1,4 +1,4 @@
-"""Every file of conf/student: composes with a budget, builds, and scores one video as it costs."""
+"""Every student of conf/student: composes with a budget, builds, scores a video as it costs."""
 
 import inspect
 from collections.abc import Iterator
@@ -21,7 +21,11 @@ from distill.inference import score_rows
 from distill.model import QualityModel
 from distill.stages.inputs import network, without_weights
 
-CHOICES = sorted(p.stem for p in (Path(conf.__file__).parent / "student").glob("*.yaml"))
+CHOICES = sorted(
+    path.stem
+    for path in (Path(conf.__file__).parent / "student").glob("*.yaml")
+    if "_target_: " in path.read_text()  # "fit" only chooses among the others
+)
 # As cheap as the options allow; what is left out keeps the value of the file.
 CHEAP = {
     "compact": ["student.num_frames=2", "student.size=64", "student.grid=2"],
