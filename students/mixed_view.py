@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from distill.data.views import MixedFrames
 from distill.errors import ConfigError
@@ -79,6 +79,10 @@ class MixedViewStudent(Student):
         dim = 2 * self.tower.feature_dim
         self.pool = VideoPool(dim, temporal, bins, num_frames, train_frames)
         self.head = frame_mlp(dim, hidden, dropout, self.pool.outputs)
+
+    def viewers(self) -> dict[str, tuple[str, nn.Module]]:
+        """The tower."""
+        return {"mixed": ("mixed", self.tower)}
 
     def forward(self, batch: Mapping[str, Tensor]) -> Prediction:
         """Score ``batch["mixed"]``, (B, T, 3, size, size) uint8."""

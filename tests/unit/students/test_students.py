@@ -103,6 +103,21 @@ def test_views_follow_the_options() -> None:
     assert mixed.views == {"mixed": MixedFrames(3, 96, 64, 32, 2)}
 
 
+@pytest.mark.parametrize(("student", "kwargs"), STUDENTS[:-1], ids=IDS[:-1])
+def test_a_guide_finds_the_maps_of_every_tower(
+    student: type[QualityModel], kwargs: dict[str, Any]
+) -> None:
+    """But for E-VQA's, which give out none."""
+    model = _build(student, **kwargs).eval()
+    seen: list[Tensor] = []
+    views = {view for view, _ in model.viewers().values()}
+    assert views == set(model.views)
+    for tower in {tower for _, tower in model.viewers().values()}:
+        tower.taps.append(lambda frames, maps: seen.append(frames))
+    model(_batch(model, 1))
+    assert len(seen) == len(views)
+
+
 def test_the_whole_frame_and_the_patches_are_pooled_apart() -> None:
     model = _build(MixedViewStudent, **MIXED, num_frames=1).eval()
     maps = torch.randn(2, 5, 12, 12)
