@@ -68,7 +68,7 @@ class LearningConfig(StageConfig):
         doubt, select: what becomes of the pseudo-labels; see there.
         init: folder of a bundle whose weights it starts from: the same network, perhaps of other
             data, as LSVQ before KVQ; None starts from what the network's own options say.
-        loss: term name -> weight.
+        loss: term name -> weight, and options of terms by their names (docs/losses.md).
         training, tracking: see there.
         test_views: looks at each video whenever the bundle scores it, from the calibration on: the
             evaluation view, and others drawn as in training; their scores are averaged.

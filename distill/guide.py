@@ -5,6 +5,7 @@ student sees at this step. Only training knows it: it is in no checkpoint, no av
 no bundle and no cost.
 """
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -23,12 +24,14 @@ from distill.matching import (
     matching_maps,
     matching_views,
     moving_views,
+    told_differences,
     told_grids,
     told_views,
 )
 from distill.model import Prediction, QualityModel, full_precision
 from distill.options import GuideConfig
 
+log = logging.getLogger(__name__)
 Maps = list[Tensor]  # of a network's stages, each (F, C, H, W)
 
 
@@ -100,6 +103,19 @@ class Guide(nn.Module):
     def bundle(self) -> Bundle:
         """Of the teacher."""
         return self._held.bundle
+
+    def tell(self, model: QualityModel) -> None:
+        """Log which views are compared, and what the teacher is not used to in them."""
+        for name, own in self.matches.items():
+            log.info("guide: the teacher's view %s sees the student's %s", name, own)
+            views = self.bundle.model.views[name], model.views[own]
+            if differences := told_differences(*views):
+                log.warning(
+                    "guide: the teacher learned view %s with %s: its word on the student's may be"
+                    " worth less", name, differences,
+                )  # fmt: skip
+        if self._pairs:
+            log.info("guide: %d pairs of feature maps", len(self._pairs))
 
     @contextmanager
     def watch(self, model: QualityModel, views: Mapping[str, Tensor]) -> Iterator[None]:

@@ -56,6 +56,17 @@ def matching_maps(
     return found
 
 
+def told_differences(theirs: View, own: View) -> str:
+    """What else than numbers of frames differs between two views that match; empty: nothing."""
+    given = vars(own)
+    each = [
+        f"{name}={value} (the student's: {given[name]})"
+        for name, value in vars(theirs).items()
+        if value != given[name] and not name.startswith(("num_", "train_"))
+    ]
+    return ", ".join(each)
+
+
 def told_views(views: Mapping[str, View]) -> str:
     """Names, kinds and shapes, for a message."""
     each = [f"{name}: {type(view).__name__} {view.shape}" for name, view in views.items()]

@@ -116,6 +116,8 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     for loss in losses:
         require_bins(loss, model)
     guide = Guide.of(config.guide, model)
+    if guide is not None:
+        guide.tell(model)
     tell_random_weights(model.random_backbones())
     tell_test_views(config.test_views)
     log.info("plan: %s, %d for validation", _plan(examples, config), len(val))

@@ -188,6 +188,16 @@ def test_chunks_change_no_gradient_of_a_guided_step() -> None:
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-3, atol=1e-5)
 
 
+def test_a_guide_tells_what_its_teacher_is_not_used_to(caplog: pytest.LogCaptureFixture) -> None:
+    model = student()
+    with caplog.at_level("INFO"):
+        Guide(model, bundle(teacher(a=FRAMES)), GuideConfig("t", score=1.0)).tell(model)
+        assert caplog.messages == ["guide: the teacher's view a sees the student's frames"]
+        far = teacher(a={**FRAMES, "short_side": 128})
+        Guide(model, bundle(far), GuideConfig("t", score=1.0)).tell(model)
+    assert "with short_side=128 (the student's: 64)" in caplog.messages[-1]
+
+
 def test_what_cannot_be_matched_says_what_both_have() -> None:
     model = student()
     with pytest.raises(ConfigError) as caught:

@@ -132,3 +132,14 @@ def test_few_samples_have_a_sharper_scale_but_not_a_sharper_floor() -> None:
     exact = mos - mos.mean()  # whole numbers 0 to 5: their own ranks
     expected = (with_floor * exact).mean() / 0.1 / (exact / 3).square().mean().sqrt() / 3
     assert soft_srcc(flat, mos).item() == pytest.approx(expected.item(), rel=1e-9)
+
+
+def test_going_back_under_autocast_lowers_nothing() -> None:
+    pred, mos = (torch.tensor(x).float() for x in noisy(40, 2))
+    gradients = []
+    for lowered in (False, True):
+        one = pred.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=lowered):
+            srcc_loss(one, mos).backward()
+        gradients.append(one.grad)
+    assert gradients[0] is not None and torch.equal(gradients[0], gradients[1])
