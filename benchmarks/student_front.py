@@ -1,0 +1,253 @@
+"""The tables of docs/results.md on students: a front of budgets, pseudo-labels, losses, doubt.
+
+    python benchmarks/student_front.py                      ../shared/realladder beside the checkout
+    python benchmarks/student_front.py FOLDER --out DIR --minutes 60
+    python benchmarks/student_front.py --tables             print what is finished; test, paired
+
+The first 14 train contents (sorted by name) are labelled, the other 41 are the pool. One teacher,
+one label store; then every run of ``PLAN`` that is not in the table yet, each a process as a user
+types it. A finished run is a row of students/measured.csv, which ``student=fit`` goes by. Killed,
+the next start goes on with the run that was broken off. The test split is read by --tables alone.
+"""
+
+import argparse
+import csv
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import rankdata, spearmanr
+
+from distill.bundle import load_bundle
+from distill.data.manifest import read_manifest
+from distill.data.readers import make_reader
+from distill.inference import score_all
+from distill.resampling import bootstrap_groups, paired_bootstrap
+from distill.runs import git_state
+from students.rungs import ARM, COLUMNS, MEASURED, RUNGS
+
+LABELLED = 14  # contents, the first by name
+LADDER = {rung.name: rung for rung in RUNGS}
+FRONT = {  # budget in GMACs: the rung that is trained for it
+    0.5: "mixed_lite0_1x224",
+    2: "mixed_lite0_4x224",
+    5: "mixed_lite2_8x224",
+    10: "mixed_lite2_8x320",
+    20: "mixed_lite2_8x448",
+}
+THREE_SEEDS = (0.5, 2)  # budgets
+# Pseudo-labels first, then the MOS alone: the same 141 steps of 28 videos as without pseudo-labels.
+STEPS = ["training.val_every=7"]
+ARMS = {
+    ARM: ["training.epochs=7", "finetune.epochs=16", "finetune.lr=5e-4",
+          "finetune.backbone_lr=2e-4", "loss@finetune.loss=correlation"],
+    "mos": ["labels=none", "training.epochs=35"],
+}  # fmt: skip
+LOSS_RUNG, LOSS_ARM = "mixed_lite0_4x224", "mos"
+LOSSES = "mse plcc correlation ranking adaptive_rank e_vqa fast_vqa distribution".split()
+DOUBT = {
+    "doubt_drop": ["doubt.rule=quantile", "doubt.quantile=0.7"],
+    "doubt_weigh": ["doubt.rule=sigma", "doubt.action=weigh", "doubt.sigma=1"],
+    "unlevelled": ["doubt.shrink=1"],
+}
+
+
+@dataclass(frozen=True)
+class Training:
+    """One run: a rung, what is done differently, and the seed."""
+
+    rung: str
+    arm: str
+    seed: int
+    words: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return f"{self.rung}-{self.arm}-{self.seed}"
+
+
+def plan() -> Iterator[Training]:
+    """Every run, the most wanted first."""
+    for seed in range(3):
+        for budget in THREE_SEEDS:
+            for arm, words in ARMS.items():
+                yield Training(FRONT[budget], arm, seed, tuple(words))
+    for budget in FRONT:
+        if budget not in THREE_SEEDS:
+            yield Training(FRONT[budget], ARM, 0, tuple(ARMS[ARM]))
+    for arm, words in DOUBT.items():
+        yield Training(LOSS_RUNG, arm, 0, (*ARMS[ARM], *words))
+    for loss in LOSSES:
+        bins = ["student.bins=16"] if loss == "distribution" else []
+        yield Training(LOSS_RUNG, f"loss_{loss}", 0, (*ARMS[LOSS_ARM], f"loss={loss}", *bins))
+
+
+def main() -> int:
+    """Train what is missing, or print the tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    beside = Path(__file__).resolve().parents[2] / "shared" / "realladder"
+    parser.add_argument("folder", nargs="?", type=Path, default=beside)
+    parser.add_argument("--out", type=Path, default=Path("outputs/student_front"))
+    parser.add_argument("--minutes", type=float, default=1e9, help="begin no run after so many")
+    parser.add_argument("--tables", action="store_true", help="score test, print, train nothing")
+    options = parser.parse_args()
+    table = options.folder / "manifest.csv"
+    if not table.is_file():
+        sys.stderr.write(f"error: {table}: no such file; give the folder of the data set\n")
+        return 2
+    out = options.out.absolute()
+    if options.tables:
+        text = "\n".join(tables(table, out)) + "\n"
+        (out / "tables.md").write_text(text, encoding="utf-8")
+        print(text)
+        return 0
+    start = time.monotonic()
+    teach(table, out)
+    done = {(row["rung"], row["arm"], int(row["seed"])) for row in measured()}
+    for training in plan():
+        if (training.rung, training.arm, training.seed) in done:
+            continue
+        if (time.monotonic() - start) / 60 > options.minutes:
+            print(f"{options.minutes:g} minutes are over; start again to go on")
+            break
+        train(training, table, out)
+    return 0
+
+
+def _data(table: Path) -> list[str]:
+    return ["data=manifest", f"data.manifest='{table.resolve()}'",
+            f"data.labelled_groups={LABELLED}", "tracking=none"]  # fmt: skip
+
+
+def _type(door: str, *words: str) -> None:
+    """Type a command as a user does, showing it."""
+    root = Path(__file__).resolve().parents[1]
+    print(f"\n$ python {door} {shlex.join(words)}", flush=True)
+    subprocess.run([sys.executable, door, *words], check=True, cwd=root, env=os.environ)
+
+
+def teach(table: Path, out: Path) -> None:
+    """The teacher and its labels, once."""
+    if not (out / "teacher" / "result.json").is_file():
+        resume = [f"resume='{out / 'teacher'}'"] if any(out.glob("teacher/**/*.ckpt")) else []
+        _type("train_teacher.py", *_data(table), f"hydra.run.dir='{out / 'teacher'}'", *resume)
+    if not (out / "labels" / "result.json").is_file():
+        _type("pseudo_label.py", f"teacher_bundle='{out / 'teacher' / 'bundle'}'", *_data(table),
+              f"store='{out / 'labels' / 'store'}'",
+              f"hydra.run.dir='{out / 'labels'}'")  # fmt: skip
+
+
+def train(training: Training, table: Path, out: Path) -> None:
+    """One run, and its row."""
+    folder = out / training.name
+    rung = LADDER[training.rung]
+    resume = [f"resume='{folder}'"] if any(folder.glob("**/checkpoints/*.ckpt")) else []
+    labels = [f"labels='{out / 'labels' / 'store'}'"]
+    words = [word for word in training.words if not word.startswith("labels=")]
+    labels = [w for w in training.words if w.startswith("labels=")] or labels
+    student = [f"student.{key}={value}" for key, value in rung.options.items()]
+    if not (folder / "result.json").is_file():
+        _type("train_student.py", f"student={rung.student}", *student, *STEPS, *words, *labels,
+              *_data(table), f"seed={training.seed}", f"hydra.run.dir='{folder}'",
+              *resume)  # fmt: skip
+    result = json.loads((folder / "result.json").read_text())
+    row = {
+        "rung": training.rung, "arm": training.arm, "seed": training.seed,
+        "val_srcc": round(result["val"]["srcc"], 4), "val_plcc": round(result["val"]["plcc"], 4),
+        "minutes": round(result["minutes"], 1), "steps": result["steps"],
+        "gmacs": round(result["gmacs"], 3), "params_m": round(result["params_m"], 2),
+        "data": "realladder", "date": time.strftime("%Y-%m-%d"),
+        "commit": str(git_state().get("commit", ""))[:10],
+    }  # fmt: skip
+    with MEASURED.open("a", newline="", encoding="utf-8") as file:
+        csv.DictWriter(file, COLUMNS, lineterminator="\n").writerow(row)
+
+
+def measured() -> list[dict[str, str]]:
+    """The rows of the table."""
+    with MEASURED.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def tables(table: Path, out: Path) -> list[str]:
+    """The tables of what is finished; scores of test are kept beside each bundle."""
+    rows = [row for row in measured() if (out / _folder(row) / "bundle").is_dir()]
+    test = read_manifest(table).split("test")
+    mos, groups = np.array([row.mos for row in test]), [row.group for row in test]
+    scored: dict[tuple[str, str], dict[int, np.ndarray]] = defaultdict(dict)
+    val: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for row in rows:
+        key = (row["rung"], row["arm"])
+        scored[key][int(row["seed"])] = _test_scores(out / _folder(row), test)
+        val[key].append(float(row["val_srcc"]))
+
+    def ranks(key: tuple[str, str]) -> np.ndarray:
+        return np.mean([rankdata(one) for one in scored[key].values()], axis=0)
+
+    lines = ["| rung | arm | GMACs | val SRCC of each seed | test SRCC of each seed"
+             " | test SRCC of mean ranks [95%] |", "|---|---|---|---|---|---|"]  # fmt: skip
+    for (rung, arm), runs in scored.items():
+        each = " ".join(f"{spearmanr(one, mos).statistic:.3f}" for one in runs.values())
+        own = bootstrap_groups(ranks((rung, arm)), mos, groups)
+        lines.append(
+            f"| {rung} | {arm} | {LADDER[rung].gmacs:.2f}"
+            f" | {' '.join(f'{v:.3f}' for v in val[rung, arm])} | {each}"
+            f" | {own.estimate:.3f} [{own.low:.3f}, {own.high:.3f}] |"
+        )
+    lines += ["", "| pair | val difference of each seed | test difference [95%, paired] |",
+              "|---|---|---|"]  # fmt: skip
+    for (rung, arm), (other_rung, other) in _pairs(list(scored)):
+        one, two = (rung, arm), (other_rung, other)
+        seeds = sorted(set(scored[one]) & set(scored[two]))
+        by_seed = {
+            key: {
+                int(r["seed"]): float(r["val_srcc"]) for r in rows if (r["rung"], r["arm"]) == key
+            }
+            for key in (one, two)
+        }
+        each = " ".join(f"{by_seed[one][s] - by_seed[two][s]:+.3f}" for s in seeds)
+        gain = paired_bootstrap(ranks(one), ranks(two), mos, groups)
+        lines.append(f"| {rung}: {arm} minus {other} | {each}"
+                     f" | {gain.estimate:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] |")  # fmt: skip
+    lines += ["", f"{len(test)} test videos of {len(set(groups))} contents; {len(rows)} runs."]
+    return lines
+
+
+def _folder(row: dict[str, str]) -> str:
+    return Training(row["rung"], row["arm"], int(row["seed"]), ()).name
+
+
+def _pairs(keys: list[tuple[str, str]]) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
+    """With pseudo-labels against without; rules of doubt against none; losses against MSE."""
+    for rung, arm in keys:
+        base = {ARM: "mos", **dict.fromkeys(DOUBT, ARM)}.get(arm)
+        if arm.startswith("loss_") and arm != "loss_mse":
+            base = "loss_mse"
+        if base is not None and (rung, base) in keys:
+            yield (rung, arm), (rung, base)
+
+
+def _test_scores(run: Path, test: list) -> np.ndarray:  # type: ignore[type-arg]
+    """Raw scores of the test split, made once."""
+    kept = run / "test_scores.npy"
+    if not kept.is_file():
+        bundle = load_bundle(run / "bundle")
+        found = score_all(bundle.model, test, make_reader("auto"), what=run.name, batch_size=8,
+                          num_workers=2, device="cpu", test_views=bundle.test_views)  # fmt: skip
+        np.save(kept, np.array([bundle.calibrated(one.raw) for one in found]))
+    return np.load(kept)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
