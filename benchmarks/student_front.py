@@ -186,11 +186,11 @@ def tables(table: Path, out: Path) -> list[str]:
     test = read_manifest(table).split("test")
     mos, groups = np.array([row.mos for row in test]), [row.group for row in test]
     scored: dict[tuple[str, str], dict[int, np.ndarray]] = defaultdict(dict)
-    val: dict[tuple[str, str], list[float]] = defaultdict(list)
+    val: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
     for row in rows:
         key = (row["rung"], row["arm"])
         scored[key][int(row["seed"])] = _test_scores(out / _folder(row), test)
-        val[key].append(float(row["val_srcc"]))
+        val[key][int(row["seed"])] = float(row["val_srcc"])
 
     def ranks(key: tuple[str, str]) -> np.ndarray:
         return np.mean([rankdata(one) for one in scored[key].values()], axis=0)
@@ -202,7 +202,7 @@ def tables(table: Path, out: Path) -> list[str]:
         own = bootstrap_groups(ranks((rung, arm)), mos, groups)
         lines.append(
             f"| {rung} | {arm} | {LADDER[rung].gmacs:.2f}"
-            f" | {' '.join(f'{v:.3f}' for v in val[rung, arm])} | {each}"
+            f" | {' '.join(f'{v:.3f}' for v in val[rung, arm].values())} | {each}"
             f" | {own.estimate:.3f} [{own.low:.3f}, {own.high:.3f}] |"
         )
     lines += ["", "| pair | val difference of each seed | test difference [95%, paired] |",
@@ -210,13 +210,7 @@ def tables(table: Path, out: Path) -> list[str]:
     for (rung, arm), (other_rung, other) in _pairs(list(scored)):
         one, two = (rung, arm), (other_rung, other)
         seeds = sorted(set(scored[one]) & set(scored[two]))
-        by_seed = {
-            key: {
-                int(r["seed"]): float(r["val_srcc"]) for r in rows if (r["rung"], r["arm"]) == key
-            }
-            for key in (one, two)
-        }
-        each = " ".join(f"{by_seed[one][s] - by_seed[two][s]:+.3f}" for s in seeds)
+        each = " ".join(f"{val[one][s] - val[two][s]:+.3f}" for s in seeds)
         gain = paired_bootstrap(ranks(one), ranks(two), mos, groups)
         lines.append(f"| {rung}: {arm} minus {other} | {each}"
                      f" | {gain.estimate:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] |")  # fmt: skip
