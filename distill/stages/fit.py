@@ -19,6 +19,7 @@ from distill.losses import WeightedLoss
 from distill.model import QualityModel
 from distill.runs import Run
 from distill.stages.assess import Fitted, Trained, assess
+from distill.stages.average import best_or_average
 from distill.stages.feature_cache import trainer_features
 from distill.tracking import Tracker, metric_files
 from distill.training import BEST, LAST, QualityModule, best_select, make_trainer
@@ -128,8 +129,11 @@ def optimise(
     if trainer.global_rank != 0:
         return None
     best = folder / "checkpoints" / BEST
+    checkpoint = best if best.is_file() else last
+    if training.average_last:
+        checkpoint = best_or_average(model, checkpoint, val, reader, config, datamodule.features)
     return Trained(
-        best if best.is_file() else last,
+        checkpoint,
         datamodule.features,
         (time.monotonic() - start) / 60,
         trainer.global_step,
