@@ -113,6 +113,7 @@ def optimise(
         pseudo_share=training.pseudo_share,
         prefetch=data.prefetch,
         features=trainer_features(model, reader, config),
+        augment=config.augment,
     )
     trainer = make_trainer(training, folder, loggers)
     if len(val) < trainer.world_size:
