@@ -107,6 +107,8 @@ class TrainingConfig:
             its own loss, so that videos are ranked within a batch, not within a step.
         lr: peak learning rate of new layers.
         backbone_lr: of layers that start from pretrained weights.
+        find_lr: before training, 60 steps with rates from 0.001 to 100 times those given; then all
+            of them are multiplied by the factor that this range test chose. Not on resume.
         weight_decay: AdamW's, on matrices only.
         warmup: share of all steps with rising learning rate; a half cosine follows.
         clip_norm: largest gradient norm.
@@ -144,6 +146,7 @@ class TrainingConfig:
     accumulate: int = 1
     lr: float = 1e-3
     backbone_lr: float = 1e-4
+    find_lr: bool = False
     weight_decay: float = 0.01
     warmup: float = 0.1
     clip_norm: float = 1.0

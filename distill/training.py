@@ -46,6 +46,10 @@ class QualityModule(pl.LightningModule):
             an unbroken one.
         sets: data sets of the training examples, the main one counted in.
         guide: a teacher of the same views; None trains without.
+
+    Attributes:
+        rate_factor: on all learning rates, until the optimiser is made.
+        failed: videos that could not be decoded: position and reason.
     """
 
     def __init__(
@@ -68,6 +72,7 @@ class QualityModule(pl.LightningModule):
         self._compiled: Compiled | None = None
         self.agreement = CorrelationMetric()
         self.failed: dict[int, str] = {}
+        self.rate_factor = 1.0
 
     def on_train_start(self) -> None:
         # Not before: by now the averaged weights have their copy of this module. No submodule of
@@ -186,6 +191,8 @@ class QualityModule(pl.LightningModule):
             groups.append({"params": list(self.scales.parameters()), **rate})
         if self.guide is not None and self.guide.options.features:
             groups.append({"params": list(self.guide.parameters()), "lr": self.settings.lr})
+        for group in groups:
+            group["lr"] *= self.rate_factor
         optimizer = torch.optim.AdamW(groups)
         # Not trainer.estimated_stepping_batches: it makes the loader before a checkpoint is
         # restored, and the loader would then start its epoch anew.
@@ -228,8 +235,6 @@ def make_trainer(training: TrainingConfig, folder: Path, loggers: list[Any]) -> 
     Raises:
         ConfigError: no such device or precision here.
     """
-    # Lightning sets its own level on import; hints on its products are no news of a run.
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     checkpoints = folder / "checkpoints"
     average = MovingAverage(training.ema_decay) if training.ema_decay > 0 else None
     before: list[Callback] = [average] if average is not None else []
@@ -248,28 +253,49 @@ def make_trainer(training: TrainingConfig, folder: Path, loggers: list[Any]) -> 
     )
     last = LastCheckpoint(checkpoints / LAST, training.checkpoint_every)
     checkpoints.mkdir(parents=True, exist_ok=True)
+    # What a checkpoint tells of a step must have happened before it is written.
+    return _trainer(
+        training,
+        folder,
+        [*before, best, last],
+        max_epochs=training.epochs,
+        logger=loggers or False,
+        check_val_every_n_epoch=_divisor(training.epochs, training.val_every),
+    )
+
+
+def make_probe(training: TrainingConfig, folder: Path, steps: int) -> pl.Trainer:
+    """A Trainer of so many steps of the optimiser that validates, logs and writes nothing."""
+    return _trainer(
+        training, folder, [], max_epochs=-1, max_steps=steps, logger=False, limit_val_batches=0,
+        enable_checkpointing=False,
+    )  # fmt: skip
+
+
+def _trainer(
+    training: TrainingConfig, folder: Path, callbacks: list[Callback], **options: Any
+) -> pl.Trainer:
+    # Lightning sets its own level on import; hints on its products are no news of a run.
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     gpu = torch.cuda.is_available() and training.accelerator in ("auto", "gpu", "cuda")
     precision: Any = training.precision
     if precision == "auto":
         precision = "bf16-mixed" if gpu else "32-true"
     try:
         return pl.Trainer(
-            max_epochs=training.epochs,
             accelerator=training.accelerator,
             devices=training.devices,
             precision=precision,
             gradient_clip_val=training.clip_norm,
             accumulate_grad_batches=training.accumulate,
             default_root_dir=folder,
-            logger=loggers or False,
-            # What a checkpoint tells of a step must have happened before it is written.
-            callbacks=[TQDMProgressBar(), *before, best, last],
-            check_val_every_n_epoch=_divisor(training.epochs, training.val_every),
+            callbacks=[TQDMProgressBar(), *callbacks],
             use_distributed_sampler=False,
             num_sanity_val_steps=0,
             log_every_n_steps=1,
             deterministic="warn",
             enable_model_summary=False,
+            **options,
         )
     except (MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
         raise ConfigError(

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ from distill.bundle import load_weights
 from distill.config import TrainStudentConfig, TrainTeacherConfig
 from distill.data.datamodule import VQADataModule
 from distill.data.dataset import Example
+from distill.data.identity import seed_of
 from distill.data.manifest import Manifest, Problem, Row
 from distill.data.reader import VideoReader
 from distill.errors import ManifestError
 from distill.guide import Guide
 from distill.losses import WeightedLoss
+from distill.lr_finder import find_factor
 from distill.model import QualityModel
 from distill.runs import Run
 from distill.stages.assess import Fitted, Trained, assess
@@ -100,14 +103,14 @@ def optimise(
     if isinstance(config, TrainStudentConfig):
         guide = Guide.of(config.guide, model, training.chunk)
     module = QualityModule(model, loss, training, seed, sets, guide)
-    datamodule = VQADataModule(
+    make_data = partial(
+        VQADataModule,
         train,
         [Example(row, target=row.mos) for row in val],
         model.views,
         reader,
         batch_size=training.batch_size,
         num_workers=data.num_workers,
-        seed=seed,
         frozen_views=model.frozen_views(),
         batches_per_epoch=training.batches_per_epoch,
         pseudo_share=training.pseudo_share,
@@ -115,18 +118,22 @@ def optimise(
         features=trainer_features(model, reader, config),
         augment=config.augment,
     )
+    last = folder / "checkpoints" / LAST
+    start = time.monotonic()
+    going_on = resumed and last.is_file()
+    if training.find_lr and not going_on:  # a checkpoint knows its rates
+        probe = make_data(seed=seed_of(seed, "find_lr"))
+        module.rate_factor = find_factor(module, probe, training, folder)
+    datamodule = make_data(seed=seed)
     trainer = make_trainer(training, folder, loggers)
     if len(val) < trainer.world_size:
         raise ManifestError(
             f"{tables[0]}: {len(val)} videos to choose the epoch on, and {trainer.world_size}"
             " processes to share them; use fewer training.devices, or fewer folds"
         )
-    last = folder / "checkpoints" / LAST
-    start = time.monotonic()
     trainer.fit(
-        module, datamodule=datamodule, weights_only=True,
-        ckpt_path=last if resumed and last.is_file() else None,
-    )  # fmt: skip
+        module, datamodule=datamodule, weights_only=True, ckpt_path=last if going_on else None
+    )
     if trainer.global_rank != 0:
         return None
     best = folder / "checkpoints" / BEST
