@@ -39,7 +39,8 @@ class MovingAverage(WeightAveraging):
 class Patience(EarlyStopping):
     """Stops after so many validations in a row without a new best value.
 
-    A value that is no number is no improvement. A run that was stopped here and then killed does
+    A value that is no number (correlations of constant scores) is no improvement on one that was;
+    until the first that is one, nothing counts. A run that was stopped here and then killed does
     not train on when it is resumed.
 
     Args:
@@ -57,6 +58,11 @@ class Patience(EarlyStopping):
         """By now the counter of a resumed run is back."""
         if self.wait_count >= self.patience:
             trainer.should_stop = True
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        value = trainer.callback_metrics[self.monitor]
+        if torch.isfinite(value) or torch.isfinite(self.best_score):
+            super().on_validation_end(trainer, pl_module)
 
 
 class EpochWeights(Callback):

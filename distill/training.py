@@ -73,6 +73,8 @@ class QualityModule(pl.LightningModule):
         self.agreement = CorrelationMetric()
         self.failed: dict[int, str] = {}
         self.rate_factor = 1.0
+        # Videos learned from in this epoch. None: it was resumed, and had some before perhaps.
+        self._sound: int | None = None
 
     def on_train_start(self) -> None:
         # Not before: by now the averaged weights have their copy of this module. No submodule of
@@ -89,8 +91,26 @@ class QualityModule(pl.LightningModule):
         loader.batch_sampler.done = batch_idx + 1  # what a checkpoint of this step resumes from
         self.log("train/data_wait", loader.waiting.share())
 
+    def on_train_epoch_start(self) -> None:
+        self._sound = 0
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        if batch_idx + 1 < self.trainer.num_training_batches or self._sound is None:
+            return
+        learned = self._sound > 0
+        if self.trainer.world_size > 1:
+            learned = self.trainer.strategy.reduce_boolean_decision(learned, all=False)
+        if not learned:
+            reason = next(iter(self.failed.values()), "none was tried")
+            raise TrainingError(
+                f"epoch {self.current_epoch} learned from no video: not one could be decoded;"
+                f" the first: {reason}"
+            )
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         self.failed.update(batch.failed)
+        if self._sound is not None:
+            self._sound += len(batch)
         if len(batch) == 0:  # every rank must take part in the gathered losses: weight 0 does
             batch = self._weightless()
         network = self.model if self._compiled is None else self._compiled.for_training
@@ -115,7 +135,7 @@ class QualityModule(pl.LightningModule):
         if not torch.isfinite(total):
             values = ", ".join(f"{name} {float(value):.3g}" for name, value in parts.items())
             raise TrainingError(
-                f"the loss is {float(total)} at step {self.global_step} ({values}); try a smaller"
+                f"the loss is {total.item()} at step {self.global_step} ({values}); try a smaller"
                 " training.lr and training.backbone_lr, or training.precision=32-true"
             )
         self.log("train/loss", total.detach(), prog_bar=True, batch_size=len(batch))

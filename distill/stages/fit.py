@@ -7,6 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+
 from distill import plots
 from distill.bundle import load_weights
 from distill.config import TrainStudentConfig, TrainTeacherConfig
@@ -136,8 +140,7 @@ def optimise(
     )
     if trainer.global_rank != 0:
         return None
-    best = folder / "checkpoints" / BEST
-    checkpoint = best if best.is_file() else last
+    checkpoint = _best(trainer, folder / "checkpoints") or last
     if training.average_last:
         checkpoint = best_or_average(model, checkpoint, val, reader, config, datamodule.features)
     return Trained(
@@ -152,6 +155,23 @@ def optimise(
         ],
         best_select(trainer),
     )
+
+
+def _best(trainer: pl.Trainer, checkpoints: Path) -> Path | None:
+    """The best epoch's checkpoint; None where validation could not tell any from another.
+
+    ModelCheckpoint keeps the first epoch then, which has learned least.
+    """
+    callback = trainer.checkpoint_callback
+    assert isinstance(callback, ModelCheckpoint)
+    score, path = callback.best_model_score, checkpoints / BEST
+    if path.is_file() and score is not None and torch.isfinite(score):
+        return path
+    log.warning(
+        "validation never had a correlation (all scores equal, or fewer than two videos that can"
+        " be decoded): the last epoch is kept"
+    )
+    return None
 
 
 def tell_random_weights(names: Sequence[str]) -> None:

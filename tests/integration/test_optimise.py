@@ -2,7 +2,10 @@
 
 import logging
 import os
+import shutil
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +19,7 @@ from torch._dynamo.testing import CompileCounter
 from distill.bundle import read_weights
 from distill.callbacks import epoch_weights, mean_weights
 from distill.config import TrainTeacherConfig
-from distill.errors import Interrupted, TrainingError
+from distill.errors import ConfigError, Interrupted, TrainingError
 from distill.inference import score_rows
 from distill.lr_finder import find_factor
 from distill.metrics import plcc, srcc
@@ -242,12 +245,137 @@ def test_where_compiling_fails_training_goes_on_as_it_is(
 
 
 @pytest.mark.slow
-def test_torchs_own_compiler_trains(tmp_path: Path, fresh_dynamo: None) -> None:
+def test_torchs_own_compiler_trains(
+    tmp_path: Path, fresh_dynamo: None, caplog: pytest.LogCaptureFixture
+) -> None:
     """Or the network as it is, where there is no C++ compiler."""
-    model = _model()
-    model.drop.p = 0.0
-    plain_model = _model()
-    plain_model.drop.p = 0.0
-    plain = _optimise(tmp_path / "plain", _config(), model=plain_model)
-    found = _optimise(tmp_path / "run", _config(compile=True), model=model)
+    models = [_model(), _model()]
+    for model in models:
+        model.drop.p = 0.0  # its own random numbers, compiled
+        model.norm = torch.nn.Identity()  # type: ignore[assignment]  # a bias before it: all noise
+    plain = _optimise(tmp_path / "plain", _config(), model=models[0])
+    with caplog.at_level(logging.WARNING, "distill.compiled"):
+        found = _optimise(tmp_path / "run", _config(compile=True), model=models[1])
     _assert_same(_kept(found), _kept(plain), atol=1e-3)
+    if shutil.which("g++"):
+        assert not [r for r in caplog.records if r.name == "distill.compiled"]
+
+
+def _broken(examples_: list[Any], which: range) -> list[Any]:
+    """The same videos, some of which cannot be read."""
+    found = list(examples_)
+    for at in which:
+        row = found[at].row
+        path = row.path.with_name(f"bad{row.path.name}")
+        path.write_bytes(b"torn")
+        found[at] = replace(found[at], row=replace(row, path=path))
+    return found
+
+
+def _run(folder: Path, train: list[Any], val: list[Any], **options: Any) -> Trained:
+    model = _model()
+    model.norm = torch.nn.Identity()  # type: ignore[assignment]  # one video has no statistics
+    rows = [example.row for example in val]
+    trained = optimise(
+        model, train, rows, Bright(), _config(**options), folder, [], ["table.csv"], 0
+    )
+    assert trained is not None
+    return trained
+
+
+@pytest.mark.parametrize("find_lr", [False, True])
+def test_training_videos_that_are_all_broken_are_no_training(tmp_path: Path, find_lr: bool) -> None:
+    train = _broken(examples(tmp_path / "videos", 8), range(8))
+    val = examples(tmp_path / "videos", 4, 100)
+    with pytest.raises(TrainingError, match=r"learned from no video: not one .*bright: torn"):
+        _run(tmp_path, train, val, find_lr=find_lr)
+    assert not (tmp_path / "checkpoints" / "last.ckpt").exists()
+
+
+def test_one_sound_video_among_broken_ones_trains_and_names_the_others(tmp_path: Path) -> None:
+    train = _broken(examples(tmp_path / "videos", 8), range(1, 8))
+    trained = _run(tmp_path, train, examples(tmp_path / "videos", 4, 100))
+    assert [p.reason for p in trained.failed] == ["bright: torn"] * 7
+    assert {p.line for p in trained.failed} == {e.row.line for e in train[1:]}
+
+
+@pytest.mark.parametrize("val", ["one video", "all broken"])
+def test_where_validation_says_nothing_all_epochs_are_trained_and_the_last_is_kept(
+    tmp_path: Path, val: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    videos = examples(tmp_path / "videos", 1 if val == "one video" else 4, 100)
+    if val == "all broken":
+        videos = _broken(videos, range(4))
+    train = examples(tmp_path / "videos", 22)
+    with caplog.at_level(logging.WARNING, "distill.stages.fit"):
+        trained = _run(tmp_path, train, videos, patience=1)
+    assert trained.steps == 3 * 6
+    assert trained.checkpoint == tmp_path / "checkpoints" / "last.ckpt"
+    assert "validation never had a correlation" in caplog.text
+
+
+def test_a_batch_larger_than_the_data_set_is_filled_with_repeats(tmp_path: Path) -> None:
+    trained = _optimise(tmp_path / "run", _config(batch_size=28), count=4)
+    assert trained.steps == 3
+
+
+def test_a_diverging_training_says_which_option_to_change(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"the loss is (nan|inf) at step 1 .*training\.lr"):
+        _optimise(tmp_path / "run", _config(lr=1e30))
+
+
+TWO = """
+import sys
+from pathlib import Path
+import torch
+from distill.stages.fit import optimise
+from tests.helpers.toy_training import Bright, Toy, examples
+from tests.integration.test_optimise import _config
+
+torch.set_num_threads(1)
+torch.manual_seed(3)
+model, folder = Toy(), Path(sys.argv[1])
+model.drop.p = 0.0
+model.norm = torch.nn.Identity()
+options = {"batch_size": 4 // int(sys.argv[2]), "devices": int(sys.argv[2])}
+options |= {"find_lr": True, "average_last": 2, "ema_decay": 0.5, "patience": 2, "accumulate": 2}
+val = [example.row for example in examples(folder.parent / "videos", 8, 100)]
+train = examples(folder.parent / "videos", 20)
+optimise(model, train, val, Bright(), _config(**options), folder, [], ["table.csv"], 0)
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_does(tmp_path: Path, pytestconfig: pytest.Config) -> None:
+    """With every switch; the losses are of the joint batch, so that the gradients are the same."""
+    script = tmp_path / "two.py"
+    script.write_text(TWO)
+    kept = []
+    for devices in (1, 2):
+        folder = tmp_path / str(devices)
+        folder.mkdir()
+        done = subprocess.run(
+            [sys.executable, str(script), str(folder), str(devices)],
+            cwd=pytestconfig.rootpath, capture_output=True, text=True, timeout=300,
+            env={**os.environ, "PYTHONPATH": str(pytestconfig.rootpath), "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-3000:]
+        kept.append(read_weights(folder / "checkpoints" / "last.ckpt"))
+        assert len(epoch_weights(folder / "checkpoints")) == 2
+        assert (folder / "plots" / "lr_finder.png").is_file()
+    _assert_same(kept[1], kept[0], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"accumulate": 0}, "training.accumulate=0 is below 1"),
+        ({"patience": -1}, "training.patience=-1 is below 0"),
+        ({"average_last": -2}, "training.average_last=-2 is below 0"),
+        ({"average_last": 4}, "training.average_last=4: there are training.epochs=3 epochs"),
+    ],
+)
+def test_switches_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        TrainingConfig(**{"epochs": 3, **options})
+    assert message in str(caught.value)
