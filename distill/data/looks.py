@@ -42,7 +42,8 @@ class Look:
             train = self.train and name not in self.frozen
             collector = view.begin(info, self.frozen.get(name, self.seed), train)
             last = info.num_frames - 1 if train and reverse else None
-            begun[name] = _Turned(collector, train and flip, last)
+            frames = getattr(view, "mirror_frames", False)
+            begun[name] = _Turned(collector, train and flip, frames, last)
         return begun
 
 
@@ -51,23 +52,29 @@ class _Turned:
 
     Backwards it gets frame ``last - i`` as its frame i, so that its padding, its clips and what it
     shares with other views are those of a video that was filmed so. Mirrored, the finished tensor
-    is: of a spliced image that turns the grid and every patch, as a mirrored frame would.
+    is: of fragments that turns the grid and every patch, as a mirrored frame would, and of small
+    views it copies less than mirroring native frames does.
 
     Args:
         collector: of a view; one that wants no frames (a table's numbers) stays as it is.
         flip: mirror it.
+        frames: mirror what it sees, not what it made of it.
         last: number of the video's last frame; None is forwards.
     """
 
-    def __init__(self, collector: Collector, flip: bool, last: int | None) -> None:
+    def __init__(
+        self, collector: Collector, flip: bool, frames: bool, last: int | None
+    ) -> None:  # fmt: skip
         self._collector, self._last = collector, last
         wanted = set(collector.indices.tolist())
-        self._flip = flip and bool(wanted)
+        self._flip_frames = flip and frames
+        self._flip = flip and not frames and bool(wanted)
         self.indices = {last - index for index in wanted} if last is not None else wanted
 
     def add(self, index: int, frame: np.ndarray) -> None:
         """Take one decoded frame, by its number in the file."""
-        self._collector.add(index if self._last is None else self._last - index, frame)
+        seen = frame[:, ::-1] if self._flip_frames else frame
+        self._collector.add(index if self._last is None else self._last - index, seen)
 
     def result(self) -> Tensor:
         """The view's tensor."""

@@ -27,7 +27,7 @@ def best_or_average(
     reader: VideoReader,
     config: TrainTeacherConfig | TrainStudentConfig,
     features: FeatureStore | None,
-) -> Path:
+) -> tuple[Path, float | None]:
     """The better checkpoint on validation: the best epoch's, or the mean of the last epochs.
 
     Both are scored here in the same way, as the bundle will score. That is a choice between two
@@ -35,31 +35,35 @@ def best_or_average(
     as with one epoch more.
 
     Args:
-        model: gets other weights.
+        model: gets other weights; its parts train or stand still as before.
         best: checkpoint of the best epoch; beside it lie those of ``EpochWeights``.
         val: validation videos.
         reader, config: of the command.
         features: cached features of frozen members.
 
     Returns:
-        ``best``, or the file of the mean, which is written beside it.
+        ``best`` and None; or the file of the mean, which is written beside it, and its mean of
+        SRCC and PLCC.
     """
     files = epoch_weights(best.parent)
     average = best.with_name(AVERAGE)
     save_weights(mean_weights(files), average)
     options = scoring_options(config)
     found: dict[Path, float] = {}
+    modes = {part: part.training for part in model.modules()}
     for path, what in ((best, "the best epoch"), (average, "the average")):
         load_weights(model, path)
         scored = score_all(model, val, reader, what=what, features=features, **options)
         found[path] = _agreement([(s.raw, s.row.mos) for s in scored if not s.error])
+    for part, training in modes.items():  # a second stage may train it on
+        part.training = training
     chosen = average if found[average] > found[best] else best
     log.info(
         "mean of SRCC and PLCC on validation: best epoch %.4f, average of the last %d epochs %.4f;"
         " the %s is kept", found[best], len(files), found[average],
         "average" if chosen == average else "best epoch",
     )  # fmt: skip
-    return chosen
+    return (average, found[average]) if chosen == average else (best, None)
 
 
 def _agreement(pairs: Sequence[tuple[float, float]]) -> float:

@@ -1,15 +1,12 @@
 """What both training commands do once network, loss and examples are chosen."""
 
 import logging
+import math
 import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import pytorch_lightning as pl
-import torch
-from pytorch_lightning.callbacks import ModelCheckpoint
 
 from distill import plots
 from distill.bundle import load_weights
@@ -140,9 +137,18 @@ def optimise(
     )
     if trainer.global_rank != 0:
         return None
-    checkpoint = _best(trainer, folder / "checkpoints") or last
+    select, checkpoint = best_select(trainer), folder / "checkpoints" / BEST
+    if not math.isfinite(select):  # ModelCheckpoint keeps the first epoch, which has learned least
+        log.warning(
+            "validation never had a correlation (all scores equal, or fewer than two videos that"
+            " can be decoded): the last epoch is kept"
+        )
+        checkpoint = last
     if training.average_last:
-        checkpoint = best_or_average(model, checkpoint, val, reader, config, datamodule.features)
+        checkpoint, better = best_or_average(
+            model, checkpoint, val, reader, config, datamodule.features
+        )
+        select = select if better is None else better
     return Trained(
         checkpoint,
         datamodule.features,
@@ -153,25 +159,8 @@ def optimise(
             Problem(str(tables[train[i].dataset]), train[i].row.line, train[i].row.video, reason)
             for i, reason in sorted(module.failed.items())
         ],
-        best_select(trainer),
+        select,
     )
-
-
-def _best(trainer: pl.Trainer, checkpoints: Path) -> Path | None:
-    """The best epoch's checkpoint; None where validation could not tell any from another.
-
-    ModelCheckpoint keeps the first epoch then, which has learned least.
-    """
-    callback = trainer.checkpoint_callback
-    assert isinstance(callback, ModelCheckpoint)
-    score, path = callback.best_model_score, checkpoints / BEST
-    if path.is_file() and score is not None and torch.isfinite(score):
-        return path
-    log.warning(
-        "validation never had a correlation (all scores equal, or fewer than two videos that can"
-        " be decoded): the last epoch is kept"
-    )
-    return None
 
 
 def tell_random_weights(names: Sequence[str]) -> None:

@@ -180,10 +180,14 @@ def test_the_average_is_kept_only_where_it_is_better_on_validation(
     assert (average > best) is (better == "average")
     rows = [example.row for example in examples(tmp_path / "videos", 8, 100)]
     with caplog.at_level(logging.INFO, "distill.stages.average"):
-        chosen = best_or_average(
-            _model(), checkpoints / "best.ckpt", rows, Bright(), config, None
+        model = _model()
+        model.norm.eval()  # as a frozen part is
+        chosen, value = best_or_average(
+            model, checkpoints / "best.ckpt", rows, Bright(), config, None
         )  # fmt: skip
     assert chosen.name == (AVERAGE if better == "average" else "best.ckpt")
+    assert model.training and model.drop.training and not model.norm.training
+    assert value == (pytest.approx(average) if better == "average" else None)
     (record,) = [r for r in caplog.records if r.name == "distill.stages.average"]
     assert record.args is not None and record.args[0] == pytest.approx(best)  # type: ignore[index]
     assert record.args[2] == pytest.approx(average)  # type: ignore[index]

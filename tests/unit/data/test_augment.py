@@ -18,6 +18,7 @@ from distill.data.reader import VideoInfo
 from distill.data.views import (
     Fragments,
     KeyFrames,
+    MixedFrames,
     MotionChunks,
     NativePatches,
     TexturePatches,
@@ -33,6 +34,7 @@ VIEWS: dict[str, View] = {
     "chunks": MotionChunks(3, 8, 16, padding="zero"),
     "native": NativePatches(3, 4, 16, 8, train_patches=2),
     "texture": TexturePatches(3, 4, 16),
+    "mixed": MixedFrames(3, 40, whole=16, patch=8),
 }
 COUNT = 45  # 2.25 seconds: the last chunk lacks frames
 
@@ -78,7 +80,10 @@ def test_reversed_is_the_same_views_of_a_video_that_runs_backwards(seed: int) ->
 def test_mirrored_is_the_finished_view_turned_left_to_right(seed: int) -> None:
     turned, plain = _look(Film(), AugmentConfig(flip=1), seed), _look(Film(), None, seed)
     for name, view in turned.items():
-        assert np.array_equal(view.numpy(), plain[name].numpy()[..., ::-1])
+        if name == "mixed":  # its square is always on the left: that is of the mirrored frames
+            assert torch.equal(view, _look(Film(mirrored=True), None, seed)[name])
+        else:
+            assert np.array_equal(view.numpy(), plain[name].numpy()[..., ::-1])
 
 
 @pytest.mark.parametrize("reverse", [0, 1])
@@ -111,7 +116,8 @@ def test_all_views_of_a_video_are_mirrored_or_none() -> None:
     seen = set()
     for seed in range(40):
         found, plain = _look(Film(), AugmentConfig(), seed), _look(Film(), None, seed)
-        turned = {bool(torch.equal(found[n], plain[n].flip(-1))) for n in VIEWS}
+        other = _look(Film(), AugmentConfig(flip=1), seed)
+        turned = {bool(torch.equal(found[n], other[n])) for n in VIEWS}
         kept = {bool(torch.equal(found[n], plain[n])) for n in VIEWS}
         assert len(turned) == 1 and len(kept) == 1 and turned != kept
         seen |= turned
