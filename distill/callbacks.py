@@ -84,7 +84,8 @@ class EpochWeights(Callback):
         if not trainer.is_global_zero:
             return
         module = self.average.averaged if self.average is not None else pl_module
-        save_weights(module.state_dict(), self.folder / f"epoch-{trainer.current_epoch:04}.ckpt")
+        network = {k: v for k, v in module.state_dict().items() if k.startswith("model.")}
+        save_weights(network, self.folder / f"epoch-{trainer.current_epoch:04}.ckpt")
         for old in epoch_weights(self.folder)[: -self.count]:
             old.unlink()
 

@@ -113,7 +113,8 @@ def range_test(trainer: pl.Trainer, module: QualityModule, datamodule: VQADataMo
     Raises:
         Interrupted: a signal; nothing is kept.
     """
-    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    # Not its state dict, which leaves out what no checkpoint holds.
+    before = {name: tensor.detach().cpu().clone() for name, tensor in _tensors(module)}
     ramp = _Ramp()
     trainer.callbacks.append(ramp)  # type: ignore[attr-defined]
     devices = list(range(torch.cuda.device_count()))
@@ -122,10 +123,18 @@ def range_test(trainer: pl.Trainer, module: QualityModule, datamodule: VQADataMo
             trainer.fit(module, datamodule=datamodule)
         except TrainingError as error:  # a loss that is no number is how a range test may end
             log.debug("the range test ended early: %s", error)
-    module.load_state_dict(before)
+    with torch.no_grad():
+        for name, tensor in _tensors(module):
+            tensor.copy_(before[name])
     module.zero_grad(set_to_none=True)
     module.failed = {}
     return ramp.found
+
+
+def _tensors(module: QualityModule) -> Iterator[tuple[str, torch.Tensor]]:
+    """Everything that a training may move."""
+    yield from module.named_parameters()
+    yield from module.named_buffers()
 
 
 def find_factor(

@@ -133,7 +133,8 @@ class TrainingConfig:
         precision: Lightning's; auto is bf16-mixed on a GPU and 32-true elsewhere. Heads and losses
             stay in float32.
         compile: let torch compile the network for the training steps; where it cannot, the run
-            says so and goes on without. Checkpoints and bundles are the same.
+            says so and goes on without. Checkpoints and bundles are the same. Not with chunk or
+            a guide.
         accelerator, devices: Lightning's.
         checkpoint_every: minutes of training that a SIGKILL may cost at the most.
         feature_cache: folder of the cached features of frozen members; auto is one below
@@ -173,6 +174,11 @@ class TrainingConfig:
             at_least(f"training.{name}", getattr(self, name), 1)
         at_least("training.batch_size", self.batch_size, 2)
         at_least("training.chunk", self.chunk, 1)
+        if self.compile and self.chunk is not None:
+            raise ConfigError(
+                f"training.compile=true and training.chunk={self.chunk}: chunks are computed twice,"
+                " and a compiled network moves BatchNorm statistics each time; give one of them"
+            )
         for name in ("average_last", "patience"):
             at_least(f"training.{name}", getattr(self, name), 0)
         if self.epochs and self.average_last > self.epochs:

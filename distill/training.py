@@ -63,6 +63,11 @@ class QualityModule(pl.LightningModule):
     ) -> None:
         super().__init__()
         require_bins(loss, model)
+        if training.compile and guide is not None:
+            raise ConfigError(
+                "training.compile=true and guide.bundle: the guide looks into the network, which a"
+                " compiled one does not let it; give one of them"
+            )
         self.model, self.loss = model, loss
         if training.gradient_checkpointing:
             model.checkpoint_gradients()
@@ -115,9 +120,7 @@ class QualityModule(pl.LightningModule):
             batch = self._weightless()
         network = self.model if self._compiled is None else self._compiled.for_training
         with self.guide.watch(self.model, batch.views) if self.guide else nullcontext():
-            prediction = predict_in_chunks(
-                network, batch.views, self.settings.chunk or len(batch)
-            )
+            prediction = predict_in_chunks(network, batch.views, self.settings.chunk or len(batch))
         total, parts = self._loss(prediction.score, batch, prediction.bin_logits)
         for name, score in prediction.member_scores.items():
             member, _ = self._loss(score, batch)
