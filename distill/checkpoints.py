@@ -17,9 +17,10 @@ class LastCheckpoint(Callback):
     """Writes ``last.ckpt`` after every epoch, every few minutes, and when a signal asks to stop.
 
     The file is written under another name and then renamed, so that it is whole at any moment.
-    After SIGINT or SIGTERM the batch in work is finished, the checkpoint written, and
+    After SIGINT or SIGTERM the step in work is finished, the checkpoint written, and
     ``Interrupted`` raised; a second SIGINT stops at once. During validation the signal waits for
-    its end.
+    its end. A step is a batch, or the batches that the optimiser accumulates: no checkpoint lies
+    between them, for it would lack the gradients of the first ones.
 
     Args:
         path: of ``last.ckpt``.
@@ -42,7 +43,7 @@ class LastCheckpoint(Callback):
         if self._signal is not None and number == signal.SIGINT:
             self._raise(f"what came after the last checkpoint, {self.path}, is lost")
         self._signal = number
-        phase = "validation" if self._validating else "batch"
+        phase = "validation" if self._validating else "step"
         text = f"finishing this {phase}, then writing a checkpoint (Ctrl-C again: stop now)"
         os.write(2, f"\n{signal.Signals(number).name}: {text}\n".encode())
 
@@ -59,17 +60,19 @@ class LastCheckpoint(Callback):
         # The last batch of an epoch is followed by validation and the checkpoint of the epoch.
         if batch_idx + 1 >= trainer.num_training_batches:
             return
+        if (batch_idx + 1) % trainer.accumulate_grad_batches:
+            return
         stop = _any_rank(trainer, self._signal is not None)
         due = time.monotonic() - self._saved >= 60 * self.every
         if stop or _any_rank(trainer, due):
             self._save(trainer)
         if stop:
-            self._raise(f"{self.path} holds everything up to the last batch")
+            self._raise(f"{self.path} holds everything up to the last step")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._save(trainer)
         if _any_rank(trainer, self._signal is not None):
-            self._raise(f"{self.path} holds everything up to the last batch")
+            self._raise(f"{self.path} holds everything up to the last step")
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         for number, handler in self._handlers.items():

@@ -17,6 +17,7 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from distill.augment import AugmentConfig
 from distill.checks import above, as_list, at_least, between, one_of, unknown_option
 from distill.errors import ConfigError
 from distill.options import (
@@ -69,7 +70,7 @@ class LearningConfig(StageConfig):
         init: folder of a bundle whose weights it starts from: the same network, perhaps of other
             data, as LSVQ before KVQ; None starts from what the network's own options say.
         loss: term name -> weight, and options of terms by their names (docs/losses.md).
-        training, tracking: see there.
+        training, augment, tracking: see there.
         test_views: looks at each video whenever the bundle scores it, from the calibration on: the
             evaluation view, and others drawn as in training; their scores are averaged.
         resume: true goes on with the newest unfinished run, a path with that one.
@@ -84,6 +85,7 @@ class LearningConfig(StageConfig):
     init: str | None = None
     loss: dict[str, float] = field(default_factory=dict)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     test_views: int = 1
     resume: Any = False

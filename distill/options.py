@@ -99,16 +99,25 @@ class TrainingConfig:
     Attributes:
         epochs: passes over the training videos; 0 (training=none) trains nothing: a teacher of
             published scores is calibrated as it is.
-        batch_size: videos per step and device; the losses rank videos within the joint batch.
+        batch_size: videos per batch and device; the losses rank videos within the joint batch.
         chunk: videos that go through the network at a time: a batch as large as the losses want it,
             at the memory of a chunk and the price of a second forward pass (gradient caching); the
             same gradients. None is the whole batch.
+        accumulate: batches whose gradients are averaged for one step of the optimiser; each has
+            its own loss, so that videos are ranked within a batch, not within a step.
         lr: peak learning rate of new layers.
         backbone_lr: of layers that start from pretrained weights.
+        find_lr: before training, 60 steps with rates from 0.001 to 100 times those given; then all
+            of them are multiplied by the factor that this range test chose. Not on resume.
         weight_decay: AdamW's, on matrices only.
         warmup: share of all steps with rising learning rate; a half cosine follows.
         clip_norm: largest gradient norm.
         ema_decay: of the averaged weights that are evaluated and kept, per step; 0 turns it off.
+        average_last: also try the mean of the weights (those that ema_decay averages, where it
+            does) after each of so many last epochs, and keep it where it is better on validation
+            than the best epoch; 0 does not.
+        patience: stop after so many validations in a row that are no better than the best before;
+            0 never stops early. The rates are those of all epochs.
         gradient_checkpointing: compute the activations of trained backbones twice and keep few of
             them: slower, far less memory, the same gradients. BatchNorm statistics that are
             trained (fixed_batchnorm=false) move twice a step.
@@ -121,7 +130,11 @@ class TrainingConfig:
         batches_per_epoch: fewer than a whole pass, for trials.
         val_every: epochs from one validation to the next, lowered to a divisor of ``epochs`` so
             that the last is validated; the best of them is kept.
-        precision: Lightning's; auto is bf16-mixed on a GPU and 32-true elsewhere.
+        precision: Lightning's; auto is bf16-mixed on a GPU and 32-true elsewhere. Heads and losses
+            stay in float32.
+        compile: let torch compile the network for the training steps; where it cannot, the run
+            says so and goes on without. Checkpoints and bundles are the same. Not with chunk or
+            a guide.
         accelerator, devices: Lightning's.
         checkpoint_every: minutes of training that a SIGKILL may cost at the most.
         feature_cache: folder of the cached features of frozen members; auto is one below
@@ -131,12 +144,16 @@ class TrainingConfig:
     epochs: int = 10
     batch_size: int = 8
     chunk: int | None = None
+    accumulate: int = 1
     lr: float = 1e-3
     backbone_lr: float = 1e-4
+    find_lr: bool = False
     weight_decay: float = 0.01
     warmup: float = 0.1
     clip_norm: float = 1.0
     ema_decay: float = 0.99
+    average_last: int = 0
+    patience: int = 0
     gradient_checkpointing: bool = False
     member_loss: float = 0.3
     pseudo_weight: float = 1.0
@@ -145,6 +162,7 @@ class TrainingConfig:
     batches_per_epoch: int | None = None
     val_every: int = 1
     precision: str = "auto"
+    compile: bool = False
     accelerator: str = "auto"
     devices: Any = "auto"
     checkpoint_every: float = 5.0
@@ -152,10 +170,22 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         at_least("training.epochs", self.epochs, 0)
-        for name in ("batches_per_epoch", "val_every"):
+        for name in ("accumulate", "batches_per_epoch", "val_every"):
             at_least(f"training.{name}", getattr(self, name), 1)
         at_least("training.batch_size", self.batch_size, 2)
         at_least("training.chunk", self.chunk, 1)
+        if self.compile and self.chunk is not None:
+            raise ConfigError(
+                f"training.compile=true and training.chunk={self.chunk}: chunks are computed twice,"
+                " and a compiled network moves BatchNorm statistics each time; give one of them"
+            )
+        for name in ("average_last", "patience"):
+            at_least(f"training.{name}", getattr(self, name), 0)
+        if self.epochs and self.average_last > self.epochs:
+            raise ConfigError(
+                f"training.average_last={self.average_last}: there are training.epochs="
+                f"{self.epochs} epochs; give no more"
+            )
         for name in ("lr", "clip_norm", "checkpoint_every"):
             above(f"training.{name}", getattr(self, name), 0)
         for name in ("backbone_lr", "weight_decay", "member_loss", "pseudo_weight", "label_noise"):

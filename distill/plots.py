@@ -80,6 +80,33 @@ def curves(path: Path, logs: Sequence[Path]) -> None:
     save(figure, path)
 
 
+def range_test(
+    path: Path, factors: Sequence[float], losses: Sequence[float], smooth: Sequence[float],
+    chosen: float | None, lr: float,
+) -> None:  # fmt: skip
+    """Loss against learning rate, and the rate that was chosen.
+
+    Args:
+        path: of the picture.
+        factors: on all rates, by step; at least as many as losses.
+        losses, smooth: of each step, and their running mean.
+        chosen: factor; None where none was.
+        lr: what a factor of 1 means for new layers.
+    """
+    rates = lr * np.asarray(factors[: len(losses)])
+    figure, axes = plt.subplots(figsize=(6, 3.6))
+    axes.plot(rates, losses, color=GREY, linewidth=0.8, label="loss of each step")
+    axes.plot(rates, smooth, color=BLUE, label="running mean")
+    axes.axvline(lr, color=GREY, linestyle=":", label=f"as given: {lr:.3g}")
+    if chosen is not None:
+        axes.axvline(lr * chosen, color=ORANGE, label=f"chosen: {lr * chosen:.3g}")
+    axes.set(xlabel="learning rate of new layers", ylabel="loss", title="learning-rate range test")
+    axes.set_xscale("log")
+    axes.grid(alpha=0.25)
+    axes.legend(fontsize=8, frameon=False)
+    save(figure, path)
+
+
 def worst_cases(
     path: Path, results: Sequence[Scored], predicted: Sequence[float], reader: VideoReader
 ) -> None:

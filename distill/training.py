@@ -6,24 +6,20 @@ Network and loss are injected; nothing here knows a concrete one.
 import logging
 import math
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import (
-    Callback,
-    ModelCheckpoint,
-    TQDMProgressBar,
-    WeightAveraging,
-)
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
+from distill.callbacks import EpochWeights, MovingAverage, Patience
 from distill.checkpoints import LastCheckpoint
 from distill.chunks import predict_in_chunks
+from distill.compiled import Compiled
 from distill.data.dataset import Batch
 from distill.data.identity import seed_of
 from distill.data_sets import SetScales
@@ -32,6 +28,7 @@ from distill.guide import Guide
 from distill.losses import WeightedLoss
 from distill.metrics import CorrelationMetric
 from distill.model import QualityModel
+from distill.optimiser import WarmupCosine, parameter_groups
 from distill.options import TrainingConfig
 
 BEST, LAST = "best.ckpt", "last.ckpt"
@@ -49,6 +46,10 @@ class QualityModule(pl.LightningModule):
             an unbroken one.
         sets: data sets of the training examples, the main one counted in.
         guide: a teacher of the same views; None trains without.
+
+    Attributes:
+        rate_factor: on all learning rates, until the optimiser is made.
+        failed: videos that could not be decoded: position and reason.
     """
 
     def __init__(
@@ -62,30 +63,64 @@ class QualityModule(pl.LightningModule):
     ) -> None:
         super().__init__()
         require_bins(loss, model)
+        if training.compile and guide is not None:
+            raise ConfigError(
+                "training.compile=true and guide.bundle: the guide looks into the network, which a"
+                " compiled one does not let it; give one of them"
+            )
         self.model, self.loss = model, loss
         if training.gradient_checkpointing:
             model.checkpoint_gradients()
         # Not part of the model: a bundle scores on the main set's scale.
         self.scales = SetScales(sets, model.score_mean, model.score_std) if sets > 1 else None
         self.settings, self.seed, self.guide = training, seed, guide
+        self._compiled: Compiled | None = None
         self.agreement = CorrelationMetric()
         self.failed: dict[int, str] = {}
+        self.rate_factor = 1.0
+        # Videos learned from in this epoch. None: it was resumed, and had some before perhaps.
+        self._sound: int | None = None
+
+    def on_train_start(self) -> None:
+        # Not before: by now the averaged weights have their copy of this module. No submodule of
+        # it, so that checkpoints know nothing of it.
+        if self.settings.compile:
+            self._compiled = Compiled(self.model, "training.compile")
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        torch.manual_seed(seed_of(self.seed, "step", self.global_step, self.global_rank))
         loader = self.trainer.train_dataloader
         assert loader is not None
+        # Not the optimiser's step: the batches that one accumulates have masks of their own.
+        step = self.current_epoch * len(loader.batch_sampler) + batch_idx
+        torch.manual_seed(seed_of(self.seed, "step", step, self.global_rank))
         loader.batch_sampler.done = batch_idx + 1  # what a checkpoint of this step resumes from
         self.log("train/data_wait", loader.waiting.share())
 
+    def on_train_epoch_start(self) -> None:
+        self._sound = 0
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        if batch_idx + 1 < self.trainer.num_training_batches or self._sound is None:
+            return
+        learned = self._sound > 0
+        if self.trainer.world_size > 1:
+            learned = self.trainer.strategy.reduce_boolean_decision(learned, all=False)
+        if not learned:
+            reason = next(iter(self.failed.values()), "none was tried")
+            raise TrainingError(
+                f"epoch {self.current_epoch} learned from no video: not one could be decoded;"
+                f" the first: {reason}"
+            )
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         self.failed.update(batch.failed)
+        if self._sound is not None:
+            self._sound += len(batch)
         if len(batch) == 0:  # every rank must take part in the gathered losses: weight 0 does
             batch = self._weightless()
+        network = self.model if self._compiled is None else self._compiled.for_training
         with self.guide.watch(self.model, batch.views) if self.guide else nullcontext():
-            prediction = predict_in_chunks(
-                self.model, batch.views, self.settings.chunk or len(batch)
-            )
+            prediction = predict_in_chunks(network, batch.views, self.settings.chunk or len(batch))
         total, parts = self._loss(prediction.score, batch, prediction.bin_logits)
         for name, score in prediction.member_scores.items():
             member, _ = self._loss(score, batch)
@@ -103,12 +138,23 @@ class QualityModule(pl.LightningModule):
         if not torch.isfinite(total):
             values = ", ".join(f"{name} {float(value):.3g}" for name, value in parts.items())
             raise TrainingError(
-                f"the loss is {float(total)} at step {self.global_step} ({values}); try a smaller"
+                f"the loss is {total.item()} at step {self.global_step} ({values}); try a smaller"
                 " training.lr and training.backbone_lr, or training.precision=32-true"
             )
         self.log("train/loss", total.detach(), prog_bar=True, batch_size=len(batch))
         self.log_dict({f"train/{k}": v for k, v in parts.items()}, batch_size=len(batch))
-        return total
+        return total * self._share(batch_idx)
+
+    def _share(self, batch_idx: int) -> float:
+        """What makes the gradient of a step the mean over the batches that it has.
+
+        Lightning divides by ``training.accumulate`` even where an epoch ends with fewer.
+        """
+        every = self.settings.accumulate
+        if every == 1:
+            return 1.0
+        batches = int(self.trainer.num_training_batches)
+        return every / min(every, batches - batch_idx // every * every)
 
     def _loss(
         self, score: Tensor, batch: Batch, bin_logits: Tensor | None = None
@@ -168,49 +214,16 @@ class QualityModule(pl.LightningModule):
             groups.append({"params": list(self.scales.parameters()), **rate})
         if self.guide is not None and self.guide.options.features:
             groups.append({"params": list(self.guide.parameters()), "lr": self.settings.lr})
+        for group in groups:
+            group["lr"] *= self.rate_factor
         optimizer = torch.optim.AdamW(groups)
         # Not trainer.estimated_stepping_batches: it makes the loader before a checkpoint is
         # restored, and the loader would then start its epoch anew.
-        steps = self.settings.epochs * len(self.trainer.datamodule.epoch_batches())  # type: ignore[attr-defined]
+        batches = len(self.trainer.datamodule.epoch_batches())  # type: ignore[attr-defined]
+        steps = self.settings.epochs * math.ceil(batches / self.settings.accumulate)
         schedule = WarmupCosine(steps, self.settings.warmup)
         scheduler = {"scheduler": LambdaLR(optimizer, schedule), "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
-
-
-class WarmupCosine:
-    """Learning rate factor: linear rise over a share of all steps, then half a cosine to zero."""
-
-    def __init__(self, steps: int, warmup: float) -> None:
-        self.steps, self.rise = max(1, steps), max(1, round(steps * warmup))
-
-    def __call__(self, step: int) -> float:
-        if step < self.rise:
-            return (step + 1) / self.rise
-        done = (step - self.rise) / max(1, self.steps - self.rise)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-
-
-def parameter_groups(model: QualityModel, training: TrainingConfig) -> list[dict[str, Any]]:
-    """Trainable parameters by learning rate and decay.
-
-    Parameters of a part with a rate of its own get that, other pretrained ones ``backbone_lr``,
-    new ones ``lr``; biases, norms and other vectors no weight decay. At a rate of 0 nothing is
-    trained.
-    """
-    pretrained = {id(p) for p in model.pretrained_parameters()}
-    own = {id(p): lr for part, lr in model.own_rates() for p in part.parameters()}
-    groups: dict[tuple[float, float], list[Tensor]] = {}
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            lr = training.backbone_lr if id(parameter) in pretrained else training.lr
-            lr = own.get(id(parameter), lr)
-            decay = training.weight_decay if parameter.ndim > 1 else 0.0
-            groups.setdefault((lr, decay), []).append(parameter)
-    return [
-        {"params": params, "lr": lr, "weight_decay": decay}
-        for (lr, decay), params in groups.items()
-        if lr > 0
-    ]
 
 
 def best_select(trainer: pl.Trainer) -> float:
@@ -234,11 +247,6 @@ def _divisor(epochs: int, val_every: int) -> int:
     return max(n for n in range(1, min(epochs, val_every) + 1) if epochs % n == 0)
 
 
-def _average(decay: float, mean: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
-    """Exponential moving average; in this form frozen weights keep their every bit."""
-    return mean.lerp(current, 1 - decay)
-
-
 def make_trainer(training: TrainingConfig, folder: Path, loggers: list[Any]) -> pl.Trainer:
     """The Trainer of both training commands.
 
@@ -250,15 +258,15 @@ def make_trainer(training: TrainingConfig, folder: Path, loggers: list[Any]) -> 
     Raises:
         ConfigError: no such device or precision here.
     """
-    # Lightning sets its own level on import; hints on its products are no news of a run.
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    averaging: list[Callback] = []
-    if training.ema_decay > 0:
-        # Buffers are copied: an average of integers (Swin's position index) would be truncated.
-        average = partial(_average, training.ema_decay)
-        averaging = [WeightAveraging(use_buffers=False, avg_fn=average)]
+    checkpoints = folder / "checkpoints"
+    average = MovingAverage(training.ema_decay) if training.ema_decay > 0 else None
+    before: list[Callback] = [average] if average is not None else []
+    if training.patience:
+        before.append(Patience(SELECT, training.patience))
+    if training.average_last:
+        before.append(EpochWeights(checkpoints, training.average_last, average))
     best = ModelCheckpoint(
-        dirpath=folder / "checkpoints",
+        dirpath=checkpoints,
         filename=BEST.removesuffix(".ckpt"),
         monitor=SELECT,
         mode="max",
@@ -266,29 +274,51 @@ def make_trainer(training: TrainingConfig, folder: Path, loggers: list[Any]) -> 
         enable_version_counter=False,
         save_on_train_epoch_end=False,
     )
-    last = LastCheckpoint(folder / "checkpoints" / LAST, training.checkpoint_every)
-    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+    last = LastCheckpoint(checkpoints / LAST, training.checkpoint_every)
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    # What a checkpoint tells of a step must have happened before it is written.
+    return _trainer(
+        training,
+        folder,
+        [*before, best, last],
+        max_epochs=training.epochs,
+        logger=loggers or False,
+        check_val_every_n_epoch=_divisor(training.epochs, training.val_every),
+    )
+
+
+def make_probe(training: TrainingConfig, folder: Path, steps: int) -> pl.Trainer:
+    """A Trainer of so many steps of the optimiser that validates, logs and writes nothing."""
+    return _trainer(
+        training, folder, [], max_epochs=-1, max_steps=steps, logger=False, limit_val_batches=0,
+        enable_checkpointing=False,
+    )  # fmt: skip
+
+
+def _trainer(
+    training: TrainingConfig, folder: Path, callbacks: list[Callback], **options: Any
+) -> pl.Trainer:
+    # Lightning sets its own level on import; hints on its products are no news of a run.
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     gpu = torch.cuda.is_available() and training.accelerator in ("auto", "gpu", "cuda")
     precision: Any = training.precision
     if precision == "auto":
         precision = "bf16-mixed" if gpu else "32-true"
     try:
         return pl.Trainer(
-            max_epochs=training.epochs,
             accelerator=training.accelerator,
             devices=training.devices,
             precision=precision,
             gradient_clip_val=training.clip_norm,
+            accumulate_grad_batches=training.accumulate,
             default_root_dir=folder,
-            logger=loggers or False,
-            # The averaged weights must be updated before a checkpoint of the same step is written.
-            callbacks=[TQDMProgressBar(), *averaging, best, last],
-            check_val_every_n_epoch=_divisor(training.epochs, training.val_every),
+            callbacks=[TQDMProgressBar(), *callbacks],
             use_distributed_sampler=False,
             num_sanity_val_steps=0,
             log_every_n_steps=1,
             deterministic="warn",
             enable_model_summary=False,
+            **options,
         )
     except (MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
         raise ConfigError(

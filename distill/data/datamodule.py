@@ -7,6 +7,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
+from distill.augment import AugmentConfig
 from distill.data.batches import EpochBatches, batch_plan
 from distill.data.dataset import Batch, Example, Sample, VideoDataset
 from distill.data.features import FeatureStore
@@ -52,6 +53,7 @@ class VQADataModule(pl.LightningDataModule):
         prefetch: batches that each decoding process has ready ahead.
         features: makes the cached features of these videos on all ranks of this trainer, and
             returns their store.
+        augment: what is done to training videos; None is nothing.
 
     Attributes:
         features: the store; None before training, and where there is none.
@@ -73,6 +75,7 @@ class VQADataModule(pl.LightningDataModule):
         pseudo_share: float | None = None,
         prefetch: int = 2,
         features: Callable[[Sequence[Row], pl.Trainer], FeatureStore | None] | None = None,
+        augment: AugmentConfig | None = None,
     ) -> None:
         super().__init__()
         self.train_examples, self.val_examples = list(train), list(val)
@@ -83,7 +86,7 @@ class VQADataModule(pl.LightningDataModule):
         self.num_workers = decoding_workers(num_workers)
         self.frozen_views = tuple(frozen_views)
         self.batches_per_epoch, self.prefetch = batches_per_epoch, prefetch
-        self._make_features = features
+        self._make_features, self.augment = features, augment
         self.features: FeatureStore | None = None
         self.waiting = Waiting()
 
@@ -109,7 +112,7 @@ class VQADataModule(pl.LightningDataModule):
         self.waiting = Waiting()
         dataset = VideoDataset(
             self.train_examples, self.views, self.reader, train=True, seed=self.seed,
-            frozen_views=self.frozen_views, features=self.features,
+            frozen_views=self.frozen_views, features=self.features, augment=self.augment,
         )  # fmt: skip
         return ResumableLoader(
             dataset,

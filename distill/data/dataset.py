@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from distill.augment import MIRRORED, AugmentConfig
 from distill.data.features import FeatureStore
 from distill.data.identity import content_hash, seed_of
 from distill.data.looks import Look, read_looks
@@ -133,7 +134,9 @@ class VideoDataset(Dataset[Sample]):
         frozen_views: names of the views that are evaluation views in training too.
         features: cached features that stand for the frozen views; None reads the views.
         test_views: looks at a video in evaluation, all in one decode. The first is the evaluation
-            view; the others draw as training does, but all frames, seeded by content and number.
+            view; the others draw as training does, but all frames, seeded by content and number,
+            and half of them are mirrored.
+        augment: what training does to the pictures; None is nothing.
     """
 
     def __init__(
@@ -147,6 +150,7 @@ class VideoDataset(Dataset[Sample]):
         frozen_views: Collection[str] = (),
         features: FeatureStore | None = None,
         test_views: int = 1,
+        augment: AugmentConfig | None = None,
     ) -> None:
         self.examples = list(examples)
         self.frozen_views = tuple(frozen_views)
@@ -154,6 +158,7 @@ class VideoDataset(Dataset[Sample]):
         self.views = dict(views)
         self.drawn = {name: at_full_count(view) for name, view in views.items()}
         self.test_views = 1 if train else test_views
+        self.augment = augment
         self.reader = reader
         self.train = train
         self.seed = seed
@@ -175,9 +180,10 @@ class VideoDataset(Dataset[Sample]):
             frozen = dict.fromkeys(self.frozen_views, seed_of(content))
             cached = self.features.load(content) if self.features else None
             wanted = {n: v for n, v in self.views.items() if not cached or n not in frozen}
-            looks = [Look(wanted, seed, self.train, frozen)]
+            looks = [Look(wanted, seed, self.train, frozen, self.augment)]
             for number in range(1, self.test_views):
-                looks.append(Look(self.drawn, seed_of(content, "test view", number), True))
+                seed = seed_of(content, "test view", number)
+                looks.append(Look(self.drawn, seed, True, augment=MIRRORED))
             (views, *others), info = read_looks(path, self.reader, looks)
         except VideoError as error:
             return Sample(index, example, {}, error=f"{error.reader}: {error.reason}")

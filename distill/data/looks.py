@@ -5,8 +5,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
+import numpy as np
 from torch import Tensor
 
+from distill.augment import AugmentConfig
 from distill.data.reader import VideoInfo, VideoReader
 from distill.data.views import Collector, View
 from distill.errors import VideoError
@@ -23,21 +25,61 @@ class Look:
         seed: of the views' randomness; see ``View.begin``.
         train: random frames and crops.
         frozen: views that are evaluation views in training too, with the seed of the content.
+        augment: what is done to the other views' pictures in training; None is nothing.
     """
 
     views: Mapping[str, View]
     seed: int
     train: bool
     frozen: Mapping[str, int] = field(default_factory=dict)
+    augment: AugmentConfig | None = None
 
-    def begin(self, info: VideoInfo) -> dict[str, Collector]:
-        """A collector for each view."""
-        return {
-            name: view.begin(
-                info, self.frozen.get(name, self.seed), self.train and name not in self.frozen
-            )
-            for name, view in self.views.items()
-        }
+    def begin(self, info: VideoInfo) -> dict[str, "_Turned"]:
+        """What each view collects with."""
+        flip, reverse = self.augment.draw(self.seed) if self.augment else (False, False)
+        begun = {}
+        for name, view in self.views.items():
+            train = self.train and name not in self.frozen
+            collector = view.begin(info, self.frozen.get(name, self.seed), train)
+            last = info.num_frames - 1 if train and reverse else None
+            frames = getattr(view, "mirror_frames", False)
+            begun[name] = _Turned(collector, train and flip, frames, last)
+        return begun
+
+
+class _Turned:
+    """A collector that is shown another video: mirrored, or from its end to its start.
+
+    Backwards it gets frame ``last - i`` as its frame i, so that its padding, its clips and what it
+    shares with other views are those of a video that was filmed so. Mirrored, the finished tensor
+    is: of fragments that turns the grid and every patch, as a mirrored frame would, and of small
+    views it copies less than mirroring native frames does.
+
+    Args:
+        collector: of a view; one that wants no frames (a table's numbers) stays as it is.
+        flip: mirror it.
+        frames: mirror what it sees, not what it made of it.
+        last: number of the video's last frame; None is forwards.
+    """
+
+    def __init__(
+        self, collector: Collector, flip: bool, frames: bool, last: int | None
+    ) -> None:  # fmt: skip
+        self._collector, self._last = collector, last
+        wanted = set(collector.indices.tolist())
+        self._flip_frames = flip and frames
+        self._flip = flip and not frames and bool(wanted)
+        self.indices = {last - index for index in wanted} if last is not None else wanted
+
+    def add(self, index: int, frame: np.ndarray) -> None:
+        """Take one decoded frame, by its number in the file."""
+        seen = frame[:, ::-1] if self._flip_frames else frame
+        self._collector.add(index if self._last is None else self._last - index, seen)
+
+    def result(self) -> Tensor:
+        """The view's tensor."""
+        found = self._collector.result()
+        return found.flip(-1) if self._flip else found
 
 
 def read_looks(
@@ -62,12 +104,12 @@ def read_looks(
         shape = f"pictures of {info.width}x{info.height}"
         raise VideoError(path, reader.name, f"{shape}: more than {_LONGEST} times as long as wide")
     begun = [look.begin(info) for look in looks]
-    wanted = [(c, set(c.indices.tolist())) for each in begun for c in each.values()]
-    union = sorted(set().union(*(indices for _, indices in wanted)))
+    collectors = [collector for each in begun for collector in each.values()]
+    union = sorted(set().union(*(collector.indices for collector in collectors)))
     read = getattr(reader, "lend", reader.read)  # views keep nothing of a frame
     for index, frame in read(path, union) if union else ():
-        for collector, indices in wanted:
-            if index in indices:
+        for collector in collectors:
+            if index in collector.indices:
                 collector.add(index, frame)
     return [{name: c.result() for name, c in each.items()} for each in begun], info
 

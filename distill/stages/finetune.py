@@ -49,6 +49,8 @@ def stages_of(
         backbone_lr=tenth[1] if options.backbone_lr is None else options.backbone_lr,
         ema_decay=training.ema_decay if options.ema_decay is None else options.ema_decay,
         pseudo_share=None,
+        average_last=min(training.average_last, options.epochs),
+        find_lr=False,  # its rates are small on purpose
     )
     share = training.pseudo_share if options.first == "all" else None
     return [

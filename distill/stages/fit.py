@@ -1,8 +1,10 @@
 """What both training commands do once network, loss and examples are chosen."""
 
 import logging
+import math
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +13,17 @@ from distill.bundle import load_weights
 from distill.config import TrainStudentConfig, TrainTeacherConfig
 from distill.data.datamodule import VQADataModule
 from distill.data.dataset import Example
+from distill.data.identity import seed_of
 from distill.data.manifest import Manifest, Problem, Row
 from distill.data.reader import VideoReader
 from distill.errors import ManifestError
 from distill.guide import Guide
 from distill.losses import WeightedLoss
+from distill.lr_finder import find_factor
 from distill.model import QualityModel
 from distill.runs import Run
 from distill.stages.assess import Fitted, Trained, assess
+from distill.stages.average import best_or_average
 from distill.stages.feature_cache import trainer_features
 from distill.tracking import Tracker, metric_files
 from distill.training import BEST, LAST, QualityModule, best_select, make_trainer
@@ -99,37 +104,53 @@ def optimise(
     if isinstance(config, TrainStudentConfig):
         guide = Guide.of(config.guide, model, training.chunk)
     module = QualityModule(model, loss, training, seed, sets, guide)
-    datamodule = VQADataModule(
+    make_data = partial(
+        VQADataModule,
         train,
         [Example(row, target=row.mos) for row in val],
         model.views,
         reader,
         batch_size=training.batch_size,
         num_workers=data.num_workers,
-        seed=seed,
         frozen_views=model.frozen_views(),
         batches_per_epoch=training.batches_per_epoch,
         pseudo_share=training.pseudo_share,
         prefetch=data.prefetch,
         features=trainer_features(model, reader, config),
+        augment=config.augment,
     )
+    last = folder / "checkpoints" / LAST
+    start = time.monotonic()
+    going_on = resumed and last.is_file()
+    if training.find_lr and not going_on:  # a checkpoint knows its rates
+        probe = make_data(seed=seed_of(seed, "find_lr"))
+        module.rate_factor = find_factor(module, probe, training, folder)
+    datamodule = make_data(seed=seed)
     trainer = make_trainer(training, folder, loggers)
     if len(val) < trainer.world_size:
         raise ManifestError(
             f"{tables[0]}: {len(val)} videos to choose the epoch on, and {trainer.world_size}"
             " processes to share them; use fewer training.devices, or fewer folds"
         )
-    last = folder / "checkpoints" / LAST
-    start = time.monotonic()
     trainer.fit(
-        module, datamodule=datamodule, weights_only=True,
-        ckpt_path=last if resumed and last.is_file() else None,
-    )  # fmt: skip
+        module, datamodule=datamodule, weights_only=True, ckpt_path=last if going_on else None
+    )
     if trainer.global_rank != 0:
         return None
-    best = folder / "checkpoints" / BEST
+    select, checkpoint = best_select(trainer), folder / "checkpoints" / BEST
+    if not math.isfinite(select):  # ModelCheckpoint keeps the first epoch, which has learned least
+        log.warning(
+            "validation never had a correlation (all scores equal, or fewer than two videos that"
+            " can be decoded): the last epoch is kept"
+        )
+        checkpoint = last
+    if training.average_last:
+        checkpoint, better = best_or_average(
+            model, checkpoint, val, reader, config, datamodule.features
+        )
+        select = select if better is None else better
     return Trained(
-        best if best.is_file() else last,
+        checkpoint,
         datamodule.features,
         (time.monotonic() - start) / 60,
         trainer.global_step,
@@ -138,7 +159,7 @@ def optimise(
             Problem(str(tables[train[i].dataset]), train[i].row.line, train[i].row.video, reason)
             for i, reason in sorted(module.failed.items())
         ],
-        best_select(trainer),
+        select,
     )
 
 

@@ -118,7 +118,8 @@ def _as_many_steps(student: Path) -> list[str]:
     steps = json.loads((student / "result.json").read_text())["steps"]
     labelled = json.loads((student / "bundle" / "spec.json").read_text())["provenance"]["labelled"]
     training = yaml.safe_load((student / "config.yaml").read_text())["training"]
-    epochs = max(1, round(steps / math.ceil(labelled / training["batch_size"])))
+    batches = math.ceil(labelled / training["batch_size"])
+    epochs = max(1, round(steps / math.ceil(batches / training["accumulate"])))
     val_every = max(1, round(training["val_every"] * epochs / training["epochs"]))
     return [f"training.epochs={epochs}", f"training.val_every={val_every}"]
 

@@ -152,7 +152,7 @@ def test_a_sound_budget() -> None:
         ("training.epoch", "unknown option 'training.epoch'; did you mean training.epochs"),
         ("tracking.moed", "unknown option 'tracking.moed'; did you mean tracking.mode"),
         ("data.manifets", "unknown option 'data.manifets'; did you mean data.manifest"),
-        ("qqq", "unknown option 'qqq'; known: budget, data, doubt, dry_run, "),
+        ("qqq", "unknown option 'qqq'; known: augment, budget, data, doubt, "),
     ],
 )
 def test_unknown_options(name: str, message: str) -> None:

@@ -13,10 +13,10 @@ from distill.config import TrainTeacherConfig
 from distill.data.dataset import Example
 from distill.data.manifest import Manifest, Row
 from distill.errors import BundleError, ManifestError
+from distill.optimiser import parameter_groups
 from distill.options import DataConfig, TrainingConfig
 from distill.stages import further
 from distill.stages.further import Start, build, further_examples
-from distill.training import parameter_groups
 from teachers.ensemble import TeacherEnsemble
 
 

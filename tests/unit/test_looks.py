@@ -11,10 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from distill.augment import MIRRORED
 from distill.bundle import load_bundle, save_bundle
 from distill.data.dataset import Example, VideoDataset, collate
 from distill.data.identity import content_hash, seed_of
-from distill.data.looks import read_views
+from distill.data.looks import Look, read_looks
 from distill.data.manifest import Row
 from distill.data.reader import VideoInfo
 from distill.data.views import (
@@ -115,7 +116,8 @@ def test_all_looks_come_of_one_decode_and_the_first_is_the_evaluation_view(tmp_p
         assert torch.equal(sample.views[name], plain.views[name])
         for number, look in enumerate(sample.others, 1):
             seed, alone = seed_of(content, "test view", number), at_full_count(view)
-            expected, _ = read_views(row.path, Noise(), {name: alone}, seed, True)
+            look_alone = Look({name: alone}, seed, True, augment=MIRRORED)
+            (expected,), _ = read_looks(row.path, Noise(), [look_alone])
             assert torch.equal(look[name], expected[name])
             assert not torch.equal(look[name], sample.views[name])
         assert not torch.equal(sample.others[0][name], sample.others[1][name])
@@ -164,7 +166,8 @@ def test_a_score_is_the_mean_of_its_looks_whatever_the_batch(
         for number in (1, 2):
             seed = seed_of(one.content, "test view", number)
             drawn = {name: at_full_count(view) for name, view in model.views.items()}
-            views, _ = read_views(row.path, Noise(), drawn, seed, True)
+            look = Look(drawn, seed, True, augment=MIRRORED)
+            (views,), _ = read_looks(row.path, Noise(), [look])
             says.append(model({k: v[None] for k, v in views.items()}).score.item())
         assert mean.raw == pytest.approx(np.mean(says), abs=1e-5)
         assert mean.frame_scores == one.frame_scores

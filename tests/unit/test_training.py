@@ -12,8 +12,9 @@ from distill.data.dataset import Example, Sample, collate
 from distill.data.manifest import Row
 from distill.errors import ConfigError, TrainingError
 from distill.losses import WeightedLoss, distribution_loss
+from distill.optimiser import WarmupCosine, parameter_groups
 from distill.options import TrainingConfig
-from distill.training import QualityModule, WarmupCosine, make_trainer, parameter_groups
+from distill.training import QualityModule, make_trainer
 from distill.weights import WeightsInfo
 from students.frames import FramesStudent
 from teachers.ensemble import TeacherEnsemble

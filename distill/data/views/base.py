@@ -32,7 +32,12 @@ class Collector(Protocol):
 
 
 class View(Protocol):
-    """What a model wants to see of a video."""
+    """What a model wants to see of a video.
+
+    A view draws places and times in training; what mirrors or reverses a video is the business of
+    :class:`~distill.data.looks.Look`. It mirrors the finished tensor, or, for a view with an
+    attribute ``mirror_frames`` that is true, each frame before the view sees it.
+    """
 
     @property
     def shape(self) -> tuple[int, ...]:

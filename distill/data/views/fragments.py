@@ -113,7 +113,6 @@ class _FragmentsCollector(FrameCollector):
         super().__init__(indices, view.shape[2:])
         self._view, self._clips = view, clips
         self._seed = int(space.integers(2**63))
-        self._flip = train and space.random() < 0.5
         self._corners: dict[tuple[int, int], np.ndarray] = {}
 
     def _fill(self, slots: list[int], image: Tensor) -> None:
@@ -130,8 +129,7 @@ class _FragmentsCollector(FrameCollector):
                     strip[:, j * view.patch : (j + 1) * view.patch] = frame[
                         top : top + view.patch, left : left + view.patch
                     ]
-            out = torch.from_numpy(spliced).permute(2, 0, 1)
-            self._out[slot] = out.flip(-1) if self._flip else out
+            self._out[slot] = torch.from_numpy(spliced).permute(2, 0, 1)
 
     def result(self) -> Tensor:
         return super().result().unflatten(0, (self._clips, self._view.clip_len))

@@ -40,8 +40,8 @@ class KeyFrames:
             in the middle of a square; ``squeeze`` resizes both sides to ``size``.
         pad_level: 0..255, one or for R, G and B: the colour of the padding.
 
-    The crop has one position per video: drawn in training (with a horizontal flip), the centre in
-    evaluation. Yields (T, 3, size, size).
+    The crop has one position per video: drawn in training, the centre in evaluation. Yields
+    (T, 3, size, size).
 
     Source: 10 frames of 224 are SharpMind's as far as public (NTIRE 2025, arXiv 2504.13131);
         resize then crop is RQ-VQA's, with ``second_start`` (extract_frame_NTIREVideo_384p.py);
@@ -96,12 +96,11 @@ class _KeyFramesCollector(FrameCollector):
         self._view = view
         # Fractions, not pixels: some files change size in mid-stream.
         self._at = (space.random(), space.random()) if train else (0.5, 0.5)
-        self._flip = train and space.random() < 0.5
 
     def _fill(self, slots: list[int], image: Tensor) -> None:
         cut = self._crop(image) if self._view.fit == "crop" else self._whole(image)
         for slot in slots:
-            self._out[slot] = cut.flip(-1) if self._flip else cut
+            self._out[slot] = cut
 
     def _crop(self, image: Tensor) -> Tensor:
         size = self._view.size

@@ -1,6 +1,7 @@
 """Mixed frames: the whole frame, small, and native patches of it, spliced into one image."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -38,10 +39,9 @@ class MixedFrames:
 
     The patches lie evenly over the frame, whatever its shape; see
     :func:`~distill.data.sampling.scattered_corners`. They have one set of places per video: the
-    middle of their cells in evaluation, drawn within them in training, with a flip of the whole
-    frame and of every patch. Where a frame is small, patches overlap; only one with a side shorter
-    than a patch is enlarged, for they shall show pixels as they were coded. Yields (T, 3, size,
-    size).
+    middle of their cells in evaluation, drawn within them in training. Where a frame is small,
+    patches overlap; only one with a side shorter than a patch is enlarged, for they shall show
+    pixels as they were coded. Yields (T, 3, size, size).
 
     Source: the idea of one image for both is MVQA's (arXiv 2504.16003), unified semantic and
         distortion sampling.
@@ -49,6 +49,8 @@ class MixedFrames:
         reads cells as a sequence. Here the small frame stays in one piece, so that convolutions
         and windows see it as a picture, and the two can be pooled apart.
     """
+
+    mirror_frames: ClassVar[bool] = True  # or the square would lie on the other side
 
     num_frames: int = 4
     size: int = 224
@@ -90,15 +92,12 @@ class _MixedFramesCollector(FrameCollector):
         self._view, self._cells = view, view.cells()
         shape = (len(self._cells), 2)
         self._at = space.random(shape) if train else np.full(shape, 0.5)
-        self._flip = train and space.random() < 0.5
 
     def _fill(self, slots: list[int], image: Tensor) -> None:
         view, patch = self._view, self._view.patch
         whole = resize(image, view.whole, view.whole).permute(1, 2, 0).numpy()
         image = resize_short(image, max(min(image.shape[-2:]), patch))
         frame = image.permute(1, 2, 0).numpy()
-        if self._flip:
-            whole, frame = whole[:, ::-1], frame[:, ::-1]
         spliced = np.empty((view.size, view.size, 3), dtype=np.uint8)
         spliced[: view.whole, : view.whole] = whole
         corners = scattered_corners(self._at, patch, *frame.shape[:2])

@@ -28,8 +28,8 @@ class MotionChunks:
             last frame and the last chunk, or ``zero``, black frames.
         train_chunks: chunks in training, where each step may draw others; None is ``num_chunks``.
 
-    A frame is resized once, even where two chunks share it. In training the chunks start anywhere
-    and all are mirrored or none. Yields (N, T, 3, size, size); which of the T frames the slow
+    A frame is resized once, even where two chunks share it. In training the chunks start anywhere.
+    Yields (N, T, 3, size, size); which of the T frames the slow
     pathway sees is the network's choice (:func:`~distill.data.sampling.slow_pathway`).
 
     Source: SimpleVQA and RQ-VQA (``BVQA_VideoDataset_SlowFast``): chunk k starts at frame
@@ -60,19 +60,18 @@ class MotionChunks:
 
 class _MotionChunksCollector(FrameCollector):
     def __init__(self, view: MotionChunks, info: VideoInfo, seed: int, train: bool) -> None:
-        time, space = generators(seed)
+        time, _ = generators(seed)
         slots = motion_chunks(
             view.num_chunks, view.chunk_len, info.num_frames, info.fps, view.padding,
             time if train else None, view.train_chunks,
         )  # fmt: skip
         super().__init__(slots.ravel(), view.shape[2:])
         self._view = view
-        self._flip = train and space.random() < 0.5
 
     def _fill(self, slots: list[int], image: Tensor) -> None:
         small = resize(image, self._view.size, self._view.size)
         for slot in slots:
-            self._out[slot] = small.flip(-1) if self._flip else small
+            self._out[slot] = small
 
     def result(self) -> Tensor:
         return super().result().unflatten(0, (-1, self._view.chunk_len))

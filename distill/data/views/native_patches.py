@@ -30,7 +30,7 @@ class NativePatches:
         train_patches: patches in training; None is ``num_patches``.
 
     In evaluation patch i is number N // P * i of the grid's N, row by row; in training P are drawn
-    for each frame, with repeats, and all frames are mirrored or none. Only these are cut. Frames
+    for each frame, with repeats. Only these are cut. Frames
     with a side shorter than a patch are enlarged until it fits. Where the grid has fewer patches
     than P, each is taken as often as the others, give or take one. Yields (T, P, 3, patch, patch).
 

@@ -24,7 +24,6 @@ class PatchCollector(FrameCollector):
         shape = (self._patches, 3, view.patch, view.patch)
         super().__init__(still_slots(view, info, time if train else None), shape)
         self._side = view.patch
-        self._flip = train and space.random() < 0.5
         self._seed = int(space.integers(2**63)) if train else None
 
     def _corners(self, image: Tensor, rng: np.random.Generator | None) -> np.ndarray:
@@ -49,4 +48,4 @@ class PatchCollector(FrameCollector):
         for place, (top, left) in enumerate(corners.tolist()):
             cut = image[:, top : top + self._side, left : left + self._side]
             for slot in slots:
-                self._out[slot, place] = cut.flip(-1) if self._flip else cut
+                self._out[slot, place] = cut
