@@ -81,7 +81,8 @@ def scripts(path: Path, reader: VideoReader, folder: Path) -> None:
     slowfast = VIEWS["slowfast"]
     frames = torch.zeros((len(everything), *slowfast.shape[2:]))
     for index, frame in reader.read(path, everything):
-        frames[index] = (resize(chw(frame), *slowfast.shape[3:]) / 255 - 0.45) / 0.225
+        small = torch.from_numpy(resize(chw(frame), *slowfast.shape[3:]))
+        frames[index] = (small / 255 - 0.45) / 0.225
     chunks = motion_chunks(*slowfast.shape[:2], len(everything), FPS)
     frames[torch.from_numpy(chunks)]
     read_views(path, reader, {"fast_vqa": VIEWS["fast_vqa"]}, 0, False)

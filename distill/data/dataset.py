@@ -184,7 +184,8 @@ class VideoDataset(Dataset[Sample]):
             for number in range(1, self.test_views):
                 seed = seed_of(content, "test view", number)
                 looks.append(Look(self.drawn, seed, True, augment=MIRRORED))
-            (views, *others), info = read_looks(path, self.reader, looks)
+            found, info = read_looks(path, self.reader, looks)
+            views, *others = [_tensors(each) for each in found]
         except VideoError as error:
             return Sample(index, example, {}, error=f"{error.reader}: {error.reason}")
         except OSError as error:
@@ -197,6 +198,10 @@ class VideoDataset(Dataset[Sample]):
 def content_code(row: Row) -> int:
     """A number in [0, 2^63) for a row's content; a row of no known group has one of its own."""
     return seed_of("group", row.group) if row.group else seed_of("video", str(row.path))
+
+
+def _tensors(arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
 def collate(samples: Sequence[Sample]) -> Batch:

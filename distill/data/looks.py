@@ -6,7 +6,6 @@ from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
-from torch import Tensor
 
 from distill.augment import AugmentConfig
 from distill.data.reader import VideoInfo, VideoReader
@@ -51,7 +50,7 @@ class _Turned:
     """A collector that is shown another video: mirrored, or from its end to its start.
 
     Backwards it gets frame ``last - i`` as its frame i, so that its padding, its clips and what it
-    shares with other views are those of a video that was filmed so. Mirrored, the finished tensor
+    shares with other views are those of a video that was filmed so. Mirrored, the finished array
     is: of fragments that turns the grid and every patch, as a mirrored frame would, and of small
     views it copies less than mirroring native frames does.
 
@@ -76,15 +75,15 @@ class _Turned:
         seen = frame[:, ::-1] if self._flip_frames else frame
         self._collector.add(index if self._last is None else self._last - index, seen)
 
-    def result(self) -> Tensor:
-        """The view's tensor."""
+    def result(self) -> np.ndarray:
+        """The view's array."""
         found = self._collector.result()
-        return found.flip(-1) if self._flip else found
+        return np.ascontiguousarray(found[..., ::-1]) if self._flip else found
 
 
 def read_looks(
     path: Path, reader: VideoReader, looks: Sequence[Look]
-) -> tuple[list[dict[str, Tensor]], VideoInfo]:
+) -> tuple[list[dict[str, np.ndarray]], VideoInfo]:
     """Decode one video once, the union of the indices of all, and fill every view of every look.
 
     Args:
@@ -93,7 +92,7 @@ def read_looks(
         looks: what wants to see it.
 
     Returns:
-        For each look view name -> tensor; the metadata.
+        For each look view name -> uint8 array; the metadata.
 
     Raises:
         VideoError: it cannot be decoded, or is a strip: views enlarge the short side first; or a
@@ -121,7 +120,7 @@ def read_views(
     seed: int,
     train: bool,
     frozen: Mapping[str, int] = MappingProxyType({}),
-) -> tuple[dict[str, Tensor], VideoInfo]:
+) -> tuple[dict[str, np.ndarray], VideoInfo]:
     """:func:`read_looks` of a single look, whose arguments :class:`Look` tells."""
     (found,), info = read_looks(path, reader, [Look(views, seed, train, frozen)])
     return found, info

@@ -8,9 +8,7 @@ import hashlib
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from scipy.fft import dctn
-from torch import Tensor
 
 from distill.data.reader import VideoInfo
 from distill.data.views.base import Collector, FrameCollector, resize
@@ -64,26 +62,25 @@ class _SignatureCollector(FrameCollector):
         slots = ((2 * np.arange(FRAMES) + 1) * num_frames) // (2 * FRAMES)
         super().__init__(slots, (BITS // 8 + 1 + _DIGEST,))
 
-    def _fill(self, slots: list[int], image: Tensor) -> None:
-        found = torch.from_numpy(_frame_bytes(image))
+    def _fill(self, slots: list[int], image: np.ndarray) -> None:
+        found = _frame_bytes(image)
         for slot in slots:
             self._out[slot] = found
 
-    def result(self) -> Tensor:
+    def result(self) -> np.ndarray:
         """(LENGTH,), once every wanted frame has come."""
-        frames = super().result().numpy()
+        frames = super().result()
         bits, contrast = frames[:, : BITS // 8], frames[:, BITS // 8]
         digest = hashlib.blake2b(frames[:, BITS // 8 + 1 :].tobytes(), digest_size=_DIGEST)
-        whole = np.concatenate([bits.ravel(), contrast, np.frombuffer(digest.digest(), np.uint8)])
-        return torch.from_numpy(whole)
+        return np.concatenate([bits.ravel(), contrast, np.frombuffer(digest.digest(), np.uint8)])
 
 
-def _frame_bytes(image: Tensor) -> np.ndarray:
+def _frame_bytes(image: np.ndarray) -> np.ndarray:
     """Hash, contrast and exact hash of a frame (3, H, W) uint8, as (25,) uint8."""
-    pixels = image.permute(1, 2, 0).contiguous().numpy()
+    pixels = np.ascontiguousarray(image.transpose(1, 2, 0))
     exact = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=_DIGEST)
     exact.update(pixels.data)
-    small = resize(image, _SIDE, _SIDE).permute(1, 2, 0).to(torch.float64).numpy() @ _LUMA
+    small = resize(image, _SIDE, _SIDE).transpose(1, 2, 0).astype(np.float64) @ _LUMA
     waves = dctn(small, norm="ortho")[_LOW[:, 0], _LOW[:, 1]]
     contrast = np.uint8(min(255, int(small.std())))
     digest = np.frombuffer(exact.digest(), np.uint8)

@@ -118,7 +118,7 @@ def test_all_looks_come_of_one_decode_and_the_first_is_the_evaluation_view(tmp_p
             seed, alone = seed_of(content, "test view", number), at_full_count(view)
             look_alone = Look({name: alone}, seed, True, augment=MIRRORED)
             (expected,), _ = read_looks(row.path, Noise(), [look_alone])
-            assert torch.equal(look[name], expected[name])
+            assert torch.equal(look[name], torch.from_numpy(expected[name]))
             assert not torch.equal(look[name], sample.views[name])
         assert not torch.equal(sample.others[0][name], sample.others[1][name])
 
@@ -168,7 +168,8 @@ def test_a_score_is_the_mean_of_its_looks_whatever_the_batch(
             drawn = {name: at_full_count(view) for name, view in model.views.items()}
             look = Look(drawn, seed, True, augment=MIRRORED)
             (views,), _ = read_looks(row.path, Noise(), [look])
-            says.append(model({k: v[None] for k, v in views.items()}).score.item())
+            batch = {k: torch.from_numpy(v)[None] for k, v in views.items()}
+            says.append(model(batch).score.item())
         assert mean.raw == pytest.approx(np.mean(says), abs=1e-5)
         assert mean.frame_scores == one.frame_scores
         assert mean.members["still"] != one.members["still"]

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from distill.data.reader import VideoInfo
 from distill.data.sampling import fragment_clips, fragment_offsets, still_frames
@@ -115,12 +113,12 @@ class _FragmentsCollector(FrameCollector):
         self._seed = int(space.integers(2**63))
         self._corners: dict[tuple[int, int], np.ndarray] = {}
 
-    def _fill(self, slots: list[int], image: Tensor) -> None:
+    def _fill(self, slots: list[int], image: np.ndarray) -> None:
         view = self._view
         image = resize_short(image, max(min(image.shape[-2:]), view.side))
         # Patches are copied channels last, as the frame lies, and turned once for all of them:
-        # 0.15 ms a 1080p frame against 0.4 ms with torch and channels first.
-        frame = image.permute(1, 2, 0).numpy()
+        # 0.15 ms a 1080p frame against 0.4 ms with channels first.
+        frame = image.transpose(1, 2, 0)
         spliced = np.empty((view.side, view.side, 3), dtype=np.uint8)
         for slot in slots:
             for i, row in enumerate(self._positions(slot, *frame.shape[:2])):
@@ -129,10 +127,11 @@ class _FragmentsCollector(FrameCollector):
                     strip[:, j * view.patch : (j + 1) * view.patch] = frame[
                         top : top + view.patch, left : left + view.patch
                     ]
-            self._out[slot] = torch.from_numpy(spliced).permute(2, 0, 1)
+            self._out[slot] = spliced.transpose(2, 0, 1)
 
-    def result(self) -> Tensor:
-        return super().result().unflatten(0, (self._clips, self._view.clip_len))
+    def result(self) -> np.ndarray:
+        frames = super().result()
+        return frames.reshape(self._clips, self._view.clip_len, *frames.shape[1:])
 
     def _positions(self, slot: int, height: int, width: int) -> Sequence[Sequence[tuple[int, int]]]:
         """Corners for one frame; drawn once per frame size, the same whatever the order."""

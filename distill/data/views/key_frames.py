@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from distill.data.reader import VideoInfo
 from distill.data.views.base import (
@@ -97,25 +96,25 @@ class _KeyFramesCollector(FrameCollector):
         # Fractions, not pixels: some files change size in mid-stream.
         self._at = (space.random(), space.random()) if train else (0.5, 0.5)
 
-    def _fill(self, slots: list[int], image: Tensor) -> None:
+    def _fill(self, slots: list[int], image: np.ndarray) -> None:
         cut = self._crop(image) if self._view.fit == "crop" else self._whole(image)
         for slot in slots:
             self._out[slot] = cut
 
-    def _crop(self, image: Tensor) -> Tensor:
+    def _crop(self, image: np.ndarray) -> np.ndarray:
         size = self._view.size
         image = resize_short(image, self._view.short_side or max(min(image.shape[-2:]), size))
         top = int(round((image.shape[-2] - size) * self._at[0]))
         left = int(round((image.shape[-1] - size) * self._at[1]))
         return image[:, top : top + size, left : left + size]
 
-    def _whole(self, image: Tensor) -> Tensor:
+    def _whole(self, image: np.ndarray) -> np.ndarray:
         size, sides = self._view.size, image.shape[-2:]
         if self._view.fit == "squeeze":
             return resize(image, size, size)
         height, width = (max(1, round(side * size / max(sides))) for side in sides)
-        colour = torch.tensor(self._view.pad_level, dtype=torch.uint8).view(3, 1, 1)
-        square = colour.repeat(1, size, size)
+        square = np.empty((3, size, size), dtype=np.uint8)
+        square[:] = np.reshape(self._view.pad_level, (3, 1, 1))
         top, left = (size - height) // 2, (size - width) // 2
         square[:, top : top + height, left : left + width] = resize(image, height, width)
         return square

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from torch import Tensor
+import numpy as np
 
 from distill.data.reader import VideoInfo
 from distill.data.sampling import PADDING, motion_chunks
@@ -68,10 +68,11 @@ class _MotionChunksCollector(FrameCollector):
         super().__init__(slots.ravel(), view.shape[2:])
         self._view = view
 
-    def _fill(self, slots: list[int], image: Tensor) -> None:
+    def _fill(self, slots: list[int], image: np.ndarray) -> None:
         small = resize(image, self._view.size, self._view.size)
         for slot in slots:
             self._out[slot] = small
 
-    def result(self) -> Tensor:
-        return super().result().unflatten(0, (-1, self._view.chunk_len))
+    def result(self) -> np.ndarray:
+        frames = super().result()
+        return frames.reshape(-1, self._view.chunk_len, *frames.shape[1:])

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from torch import Tensor
 
 from distill.data.reader import VideoInfo
 from distill.data.sampling import every_nth, patch_corners
@@ -73,13 +72,13 @@ class _NativePatchesCollector(PatchCollector):
         super().__init__(view, info, seed, train)
         self._view = view
 
-    def _sized(self, image: Tensor) -> Tensor:
+    def _sized(self, image: np.ndarray) -> np.ndarray:
         short_side = self._view.short_side
         if short_side is not None and min(image.shape[-2:]) >= short_side:
             image = resize_short(image, short_side)
         return super()._sized(image)
 
-    def _corners(self, image: Tensor, rng: np.random.Generator | None) -> np.ndarray:
+    def _corners(self, image: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
         height, width = image.shape[-2:]
         stride = self._view.stride
         if self._view.short_side is not None and max(height, width) >= _WIDE:

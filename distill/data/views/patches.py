@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from distill.data.reader import VideoInfo
 from distill.data.views.base import FrameCollector, generators, resize_short, still_slots
@@ -26,15 +25,15 @@ class PatchCollector(FrameCollector):
         self._side = view.patch
         self._seed = int(space.integers(2**63)) if train else None
 
-    def _corners(self, image: Tensor, rng: np.random.Generator | None) -> np.ndarray:
+    def _corners(self, image: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
         """(P, 2) top and left of the patches of a frame (3, H, W); None is evaluation."""
         raise NotImplementedError(type(self).__name__)
 
-    def _sized(self, image: Tensor) -> Tensor:
+    def _sized(self, image: np.ndarray) -> np.ndarray:
         """The frame, enlarged until a patch fits."""
         return resize_short(image, max(min(image.shape[-2:]), self._side))
 
-    def _fill(self, slots: list[int], image: Tensor) -> None:
+    def _fill(self, slots: list[int], image: np.ndarray) -> None:
         image = self._sized(image)
         if self._seed is None:
             self._cut(slots, image, self._corners(image, None))
@@ -44,7 +43,7 @@ class PatchCollector(FrameCollector):
             rng = np.random.default_rng([self._seed, slot])
             self._cut([slot], image, self._corners(image, rng))
 
-    def _cut(self, slots: list[int], image: Tensor, corners: np.ndarray) -> None:
+    def _cut(self, slots: list[int], image: np.ndarray, corners: np.ndarray) -> None:
         for place, (top, left) in enumerate(corners.tolist()):
             cut = image[:, top : top + self._side, left : left + self._side]
             for slot in slots:

@@ -7,8 +7,6 @@ from functools import lru_cache
 from pathlib import Path, PurePath, PurePosixPath
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from distill.data.identity import sha256_of
 from distill.data.reader import VideoInfo
@@ -118,12 +116,12 @@ class _Found:
 
     def __init__(self, numbers: np.ndarray) -> None:
         self.indices = np.empty(0, dtype=np.int64)
-        self._bytes = torch.from_numpy(numbers.view(np.uint8))[None]
+        self._bytes = numbers.view(np.uint8)[None]
 
     def add(self, index: int, frame: np.ndarray) -> None:
         raise RuntimeError(f"no frame was asked for, and frame {index} came")
 
-    def result(self) -> Tensor:
+    def result(self) -> np.ndarray:
         return self._bytes
 
 

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
-from torch import Tensor
 
 from distill.data.reader import VideoInfo
 from distill.data.sampling import most_textured, patch_corners
@@ -80,6 +78,8 @@ def laplacian_variance(frame: np.ndarray, corners: np.ndarray, patch: int) -> np
     The kernel is [[0, 1, 0], [1, -4, 1], [0, 1, 0]] on Pillow's luma (BT.601, whole levels) of
     the whole frame, whose border pixels are repeated outwards.
     """
+    from PIL import Image  # not needed by those who only import the views
+
     luma = np.pad(np.asarray(Image.fromarray(frame).convert("L")), 1, mode="edge").astype(np.int16)
     laplacian = luma[:-2, 1:-1] + luma[2:, 1:-1] + luma[1:-1, :-2] + luma[1:-1, 2:]
     laplacian -= 4 * luma[1:-1, 1:-1]
@@ -97,10 +97,10 @@ class _TexturePatchesCollector(PatchCollector):
         super().__init__(view, info, seed, train)
         self._threshold = view.threshold
 
-    def _corners(self, image: Tensor, rng: np.random.Generator | None) -> np.ndarray:
+    def _corners(self, image: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
         height, width = image.shape[-2:]
         corners = patch_corners(height, width, self._side, self._side)
         corners += np.array([height % self._side, width % self._side]) // 2
-        frame = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
+        frame = np.ascontiguousarray(image.transpose(1, 2, 0))
         variance = laplacian_variance(frame, corners, self._side)
         return corners[most_textured(variance, self._patches, self._threshold, rng)]

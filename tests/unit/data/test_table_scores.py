@@ -33,7 +33,8 @@ def _table(folder: Path, text: str, name: str = "scores.csv") -> str:
 
 
 def _seen(view: View, path: Path, train: bool = False, seed: int = 0) -> Tensor:
-    return read_views(path, Grey(), {"scores": view}, seed, train)[0]["scores"]
+    found = read_views(path, Grey(), {"scores": view}, seed, train)[0]["scores"]
+    return torch.from_numpy(found)
 
 
 def test_the_bytes_are_the_number_s(tmp_path: Path) -> None:
@@ -158,7 +159,7 @@ def test_no_frame_is_decoded_and_nothing_is_random(tmp_path: Path) -> None:
     alone = _seen(view, video)
     assert torch.equal(_seen(view, video, train=True, seed=5), alone)
     both, info = read_views(video, reader, {"scores": view, "frames": KeyFrames(2, 8)}, 0, False)
-    assert torch.equal(both["scores"], alone) and both["frames"].shape == (2, 3, 8, 8)
+    assert (both["scores"] == alone.numpy()).all() and both["frames"].shape == (2, 3, 8, 8)
     assert info.path == str(video)
     with pytest.raises(VideoError, match="no picture"):
         _seen(view, _video(tmp_path, "a.mp4", "-"))
@@ -175,4 +176,4 @@ def test_real_readers_and_the_isolated_one(
     view = TableScores(_table(tmp_path, f"filename,score\n{video.name},4.5\n"))
     reader = make_reader(time_limit=time_limit)
     views, _ = read_views(video, reader, {"s": view, "f": KeyFrames(2, 16)}, 0, False)
-    assert views["s"].view(torch.float64).item() == 4.5
+    assert views["s"].view(np.float64).item() == 4.5

@@ -40,7 +40,7 @@ def collect(
     collector = view.begin(VideoInfo(num_frames, fps, width, height), seed, train)
     for index in np.unique(collector.indices).tolist():
         collector.add(index, make(index))
-    return collector.indices, collector.result()
+    return collector.indices, torch.from_numpy(collector.result())
 
 
 def numbered(height: int = 40, width: int = 60) -> MakeFrame:
@@ -116,7 +116,7 @@ def test_a_frame_of_two_chunks_is_resized_once(monkeypatch: pytest.MonkeyPatch) 
     done: list[int] = []
     resize = motion_chunks_module.resize
 
-    def counted(image: Tensor, height: int, width: int) -> Tensor:
+    def counted(image: np.ndarray, height: int, width: int) -> np.ndarray:
         done.append(int(image[0, 0, 0]))
         return resize(image, height, width)
 
