@@ -1,3 +1,24 @@
-"""Distill-VQA: teacher-student distillation for no-reference video quality assessment."""
+"""Distill-VQA: teacher-student distillation for no-reference video quality assessment.
+
+Scores of videos in three lines::
+
+    import distill
+    model = distill.load("outputs/train_student/.../bundle")  # or an export
+    model.score("video.mp4")
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import os
+
+    from distill.deploy.scorer import Scorer
 
 __version__ = "0.1.0"
+
+
+def load(folder: "str | os.PathLike[str]", **options: Any) -> "Scorer":
+    """Load a bundle or an export to score videos; see :func:`distill.deploy.scorer.load`."""
+    from distill.deploy.scorer import load  # and with it, perhaps, torch
+
+    return load(folder, **options)

@@ -17,14 +17,12 @@ from distill import __version__
 from distill.content_levels import ContentSlopes
 from distill.data.identity import sha256_of
 from distill.errors import BundleError, ConfigError
-from distill.metrics import Logistic4
+from distill.logistic import Logistic4
 from distill.model import TRUST_VARIABLE, QualityModel, network_class
+from distill.specification import FORMAT, SPEC, calibration_of, read_spec
 
 log = logging.getLogger(__name__)
-WEIGHTS, SPEC, README = "model.safetensors", "spec.json", "README.md"
-FORMAT = 1
-_REQUIRED = {"role", "fingerprint", "architecture", "views", "calibration", "sha256", "cost",
-             "provenance", "licenses"}  # fmt: skip
+WEIGHTS, README = "model.safetensors", "README.md"
 
 
 @dataclass
@@ -156,13 +154,7 @@ def load_bundle(folder: Path) -> Bundle:
     except (RuntimeError, SafetensorError) as error:
         first = " ".join(str(error).split())[:300]
         raise BundleError(f"{weights}: does not fit {cls.__name__}: {first}") from error
-    try:
-        calibration = Logistic4.from_dict(spec["calibration"]) if spec["calibration"] else None
-    except ValueError as error:
-        raise BundleError(f"{folder / SPEC}: calibration: {error}") from error
-    looks = spec.get("test_views", 1)
-    if not isinstance(looks, int) or isinstance(looks, bool) or looks < 1:
-        raise BundleError(f"{folder / SPEC}: test_views {looks!r}: must be an integer >= 1")
+    calibration = calibration_of(spec, folder)
     return Bundle(model.eval(), _with_changes(spec, model, folder), folder, calibration)
 
 
@@ -184,17 +176,6 @@ def _with_changes(spec: dict[str, Any], model: QualityModel, folder: Path) -> di
     return {**spec, "views": now, "fingerprint": fingerprint}
 
 
-def uncalibrated(fingerprint: str) -> str:
-    """What to say of a bundle whose scores are on nobody's scale; nobody can miss it."""
-    bar = "!" * 88
-    return (
-        f"{bar}\n! UNCALIBRATED: bundle {fingerprint} gives its network's own scores, not MOS:"
-        "\n! their order may be right, their scale says nothing. Labelled videos calibrate it:"
-        "\n! python train_teacher.py with the same teacher, training=none data=manifest"
-        f" data.manifest=TABLE.csv\n{bar}"
-    )
-
-
 def _untrusted(options: Any) -> Any:
     """Options of a file: that code of a repository may run is its reader's to say, not its own."""
     if isinstance(options, dict):
@@ -204,37 +185,6 @@ def _untrusted(options: Any) -> Any:
             for key, value in options.items()
         }
     return [_untrusted(value) for value in options] if isinstance(options, list) else options
-
-
-def read_spec(folder: Path) -> dict[str, Any]:
-    """The specification of a bundle.
-
-    Raises:
-        BundleError: there is none, or another version of this program wrote it.
-    """
-    path = folder / SPEC
-    if not path.is_file():
-        raise BundleError(f"{folder}: not a bundle (no {SPEC}); give the folder that holds it")
-    try:
-        spec = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise BundleError(f"{path}: not readable as JSON: {error}") from error
-    if not isinstance(spec, dict) or spec.get("format") != FORMAT:
-        found = spec.get("format") if isinstance(spec, dict) else None
-        raise BundleError(f"{path}: bundle format {found!r}; this program reads {FORMAT}")
-    missing = sorted(_REQUIRED - spec.keys())
-    if missing:
-        raise BundleError(f"{path}: {', '.join(missing)} missing; the bundle is damaged")
-    return spec
-
-
-def find_bundle(outputs: Path, role: str) -> Path | None:
-    """The newest finished bundle of a role below a folder of runs, those of the main job too."""
-    found = [
-        *(outputs / f"train_{role}").glob(f"**/bundle/{SPEC}"),
-        *(outputs / "main_job").glob(f"*/{role}/bundle/{SPEC}"),
-    ]
-    return max(found, key=lambda p: p.stat().st_mtime_ns).parent if found else None
 
 
 def load_weights(model: QualityModel, checkpoint: Path) -> None:

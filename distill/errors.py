@@ -36,6 +36,12 @@ class BundleError(DistillError):
     """A bundle is missing, incomplete, damaged, or not made by this program."""
 
 
+class ExportError(DistillError):
+    """An exported network does not do what it should, so it is not kept."""
+
+    exit_code = 1
+
+
 class LabelStoreError(DistillError):
     """A label store cannot be read, or belongs to another teacher."""
 
@@ -72,6 +78,13 @@ class VideoError(DistillError):
 
     def __reduce__(self) -> tuple[type["VideoError"], tuple[str, str, str]]:
         return VideoError, (self.path, self.reader, self.reason)
+
+
+def why(error: VideoError | OSError) -> str:
+    """The reason in the row of a video that could not be read, one line without its path."""
+    if isinstance(error, VideoError):
+        return f"{error.reader}: {error.reason}"
+    return str(error.strerror or error)
 
 
 class TrainingError(DistillError):

@@ -1,10 +1,8 @@
 """Scores for videos: one loop for evaluation, labelling and the scoring command."""
 
-import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -15,37 +13,13 @@ from distill.data.dataset import Batch, Example
 from distill.data.features import FeatureStore
 from distill.data.loading import Waiting, stream_loader
 from distill.data.manifest import Row
-from distill.data.reader import VideoInfo, VideoReader
+from distill.data.reader import VideoReader
 from distill.data.transfer import on_device
 from distill.errors import ConfigError
 from distill.model import Prediction, QualityModel
+from distill.scored import Scored, no_number, tell_hdr
 
 Forward = Callable[[Mapping[str, Tensor]], Prediction]
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Scored:
-    """What a model says of one video, or why it says nothing.
-
-    Attributes:
-        row: the video.
-        raw: the network's score, the mean of several looks; NaN where it failed.
-        members: member name -> its score.
-        frame_scores: over time, where the model has them; of the first look alone.
-        info, content: metadata and content hash; None and empty where it failed.
-        error: the reason; empty where it is sound.
-        seconds: of decoding and scoring, the batch's share.
-    """
-
-    row: Row
-    raw: float = math.nan
-    members: dict[str, float] = field(default_factory=dict)
-    frame_scores: list[float] = field(default_factory=list)
-    info: VideoInfo | None = None
-    content: str = ""
-    error: str = ""
-    seconds: float = 0.0
 
 
 def pick_device(name: str) -> torch.device:
@@ -129,11 +103,7 @@ def score_rows(
             del ahead[index]
             yield Scored(**{**found.__dict__, "seconds": seconds})
         position, start = position + size, time.perf_counter()
-    if hdr:
-        log.warning(
-            "%d videos are HDR; their frames are taken without tone mapping, which few networks"
-            " have learned from (docs/video.md)", hdr,
-        )  # fmt: skip
+    tell_hdr(hdr)
 
 
 def _score_batch(
@@ -151,7 +121,7 @@ def _score_batch(
     frames = None if timeline is None else timeline.cpu().tolist()
     for at, index in enumerate(batch.index.tolist()):
         if not math.isfinite(scores[at]):
-            yield index, Scored(rows[index], error=f"the score is {scores[at]}, no number")
+            yield index, Scored(rows[index], error=no_number(scores[at]))
             continue
         yield (
             index,

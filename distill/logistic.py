@@ -1,13 +1,12 @@
-"""The 4-parameter logistic that maps predictions to MOS before a linear correlation or RMSE."""
+"""The 4-parameter logistic that maps predictions to MOS before a linear correlation or RMSE.
+
+Only the fits import scipy: what runs an exported network has numpy alone.
+"""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.optimize import least_squares
-from scipy.special import expit
-
-from distill.resampling import paired
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,8 @@ class Logistic4:
         x = np.asarray(x, dtype=np.float64)
         if self.fallback:
             return self.intercept + self.slope * x
-        return self.beta2 + (self.beta1 - self.beta2) * expit((x - self.beta3) / self.beta4)
+        half = (x - self.beta3) / (2 * self.beta4)  # the logistic of 2z is (1 + tanh z) / 2
+        return self.beta2 + (self.beta1 - self.beta2) * (0.5 + 0.5 * np.tanh(half))
 
     def to_dict(self) -> dict[str, float | str]:
         """Plain values for JSON."""
@@ -63,6 +63,8 @@ def calibrate(pred: Any, mos: Any) -> Logistic4:
 
     Args, Raises: as ``fit_logistic4``.
     """
+    from distill.resampling import paired
+
     x, y = paired(pred, mos)
     if len(x) < 30:
         return _line(x, y, f"{len(x)} videos; a logistic that holds for others needs 30")
@@ -90,6 +92,11 @@ def fit_logistic4(pred: Any, mos: Any, min_width: float = 1e-3) -> Logistic4:
         line by at least 1e-3 standard deviations of the labels per one of the predictions, so
         that a correlation after the fit still shows reversed predictions.
     """
+    from scipy.optimize import least_squares
+    from scipy.special import expit
+
+    from distill.resampling import paired
+
     x, y = paired(pred, mos)
     centre, spread, level, height = x.mean(), x.std(), y.mean(), y.std()
     if len(np.unique(x)) < 5:

@@ -1,5 +1,6 @@
 """The option groups that commands share: which videos, how to read and train on them, tracking."""
 
+import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -372,6 +373,19 @@ class RayConfig:
         at_least("ray.workers", self.workers, 1)
         above("ray.cpus", self.cpus, 0)
         at_least("ray.gpus", self.gpus, 0)
+
+
+def decoding_workers(given: int | None, processes: int = 1) -> int:
+    """Decoding processes: as given, or one per core and at most 8.
+
+    Args:
+        given: the option.
+        processes: that share the cores of this machine.
+    """
+    if given is not None:
+        return given
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(8, (cores or 1) // processes))
 
 
 def time_limit_option() -> dict[str, Any]:

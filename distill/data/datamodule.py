@@ -14,13 +14,13 @@ from distill.data.features import FeatureStore
 from distill.data.loading import (
     Waiting,
     WatchedLoader,
-    decoding_workers,
     eval_loader,
     loader_options,
 )
 from distill.data.manifest import Row
 from distill.data.reader import VideoReader
 from distill.data.views import View
+from distill.options import decoding_workers
 
 
 class ResumableLoader(WatchedLoader):

@@ -4,18 +4,19 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from distill.augment import MIRRORED, AugmentConfig
+from distill.augment import AugmentConfig
 from distill.data.features import FeatureStore
 from distill.data.identity import content_hash, seed_of
-from distill.data.looks import Look, read_looks
+from distill.data.looks import Look, further_looks, read_looks
 from distill.data.manifest import Row
 from distill.data.reader import VideoInfo, VideoReader
 from distill.data.views import View, at_full_count
-from distill.errors import VideoError
+from distill.errors import VideoError, why
 
 _NO_FEATURES = (
     "it has no cached features: it changed, or could not be read when they were made; start again"
@@ -181,15 +182,11 @@ class VideoDataset(Dataset[Sample]):
             cached = self.features.load(content) if self.features else None
             wanted = {n: v for n, v in self.views.items() if not cached or n not in frozen}
             looks = [Look(wanted, seed, self.train, frozen, self.augment)]
-            for number in range(1, self.test_views):
-                seed = seed_of(content, "test view", number)
-                looks.append(Look(self.drawn, seed, True, augment=MIRRORED))
+            looks += further_looks(self.drawn, content, self.test_views)
             found, info = read_looks(path, self.reader, looks)
             views, *others = [_tensors(each) for each in found]
-        except VideoError as error:
-            return Sample(index, example, {}, error=f"{error.reader}: {error.reason}")
-        except OSError as error:
-            return Sample(index, example, {}, error=str(error.strerror or error))
+        except (VideoError, OSError) as error:
+            return Sample(index, example, {}, error=why(error))
         if self.features and not cached:
             return Sample(index, example, {}, error=_NO_FEATURES)
         return Sample(index, example, views | (cached or {}), info, content, others=others)

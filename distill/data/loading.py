@@ -27,19 +27,6 @@ def ignore_signals(_: int) -> None:
         signal.signal(name, signal.SIG_IGN)
 
 
-def decoding_workers(given: int | None, processes: int = 1) -> int:
-    """Decoding processes: as given, or one per core and at most 8.
-
-    Args:
-        given: the option.
-        processes: that share the cores of this machine.
-    """
-    if given is not None:
-        return given
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(8, (cores or 1) // processes))
-
-
 def eval_loader(
     examples: Sequence[Example],
     views: Mapping[str, View],

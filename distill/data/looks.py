@@ -7,7 +7,8 @@ from types import MappingProxyType
 
 import numpy as np
 
-from distill.augment import AugmentConfig
+from distill.augment import MIRRORED, AugmentConfig
+from distill.data.identity import seed_of
 from distill.data.reader import VideoInfo, VideoReader
 from distill.data.views import Collector, View
 from distill.errors import VideoError
@@ -79,6 +80,18 @@ class _Turned:
         """The view's array."""
         found = self._collector.result()
         return np.ascontiguousarray(found[..., ::-1]) if self._flip else found
+
+
+def further_looks(full: Mapping[str, View], content: str, count: int) -> list[Look]:
+    """The looks at a video in evaluation after the first, ``count`` with it.
+
+    Args:
+        full: name -> view at its full count (``at_full_count``).
+        content: hash of the video, which with the look's number seeds what is drawn.
+        count: >= 1.
+    """
+    seeds = [seed_of(content, "test view", number) for number in range(1, count)]
+    return [Look(full, seed, True, augment=MIRRORED) for seed in seeds]
 
 
 def read_looks(

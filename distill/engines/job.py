@@ -12,13 +12,14 @@ from typing import NamedTuple
 from distill.bundle import Bundle, load_bundle
 from distill.compiled import Compiled
 from distill.config import PseudoLabelConfig
-from distill.data.loading import Waiting, decoding_workers
+from distill.data.loading import Waiting
 from distill.data.pool import Pool
 from distill.data.readers import make_reader
 from distill.data.rows import Row
 from distill.inference import score_rows
 from distill.labelling import Score, label_chunks, label_of
 from distill.labels import Chunk, Claims, Label
+from distill.options import decoding_workers
 
 log = logging.getLogger(__name__)
 _POLL = 5.0  # seconds between looks at what other processes hold

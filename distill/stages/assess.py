@@ -13,13 +13,13 @@ from distill import plots
 from distill.config import TrainStudentConfig, TrainTeacherConfig
 from distill.content_levels import ContentSlopes
 from distill.data.features import FeatureStore
-from distill.data.loading import decoding_workers
 from distill.data.manifest import Manifest, Problem, Row
 from distill.data.reader import VideoReader
 from distill.errors import ManifestError
 from distill.inference import Scored, pick_device, score_all
 from distill.metrics import Logistic4, Scores, calibrate, evaluate
 from distill.model import QualityModel
+from distill.options import decoding_workers
 from distill.runs import Run
 from distill.stages.feature_cache import cached_features
 from distill.tracking import Tracker

@@ -19,15 +19,16 @@ import numpy as np
 from omegaconf import DictConfig
 
 from distill import plots
-from distill.bundle import Bundle, find_bundle
+from distill.bundle import Bundle
 from distill.config import EvaluateConfig, to_config
-from distill.data.loading import decoding_workers
 from distill.data.manifest import Problem, Row
 from distill.data.readers import make_reader
 from distill.errors import ManifestError
 from distill.inference import Scored, score_all
 from distill.metrics import bootstrap_groups, evaluate, paired_bootstrap
+from distill.options import decoding_workers
 from distill.runs import Run
+from distill.specification import find_bundle
 from distill.stages.inputs import load_manifest, take_bundle
 
 log = logging.getLogger(__name__)

@@ -8,12 +8,12 @@ import torch
 from distill.cache import cache_folder
 from distill.config import TrainStudentConfig, TrainTeacherConfig, folder
 from distill.data.features import FeatureStore
-from distill.data.loading import decoding_workers
 from distill.data.manifest import Row
 from distill.data.reader import VideoReader
 from distill.errors import Interrupted
 from distill.features import feature_store, fill, missing
 from distill.model import QualityModel
+from distill.options import decoding_workers
 
 
 def trainer_features(

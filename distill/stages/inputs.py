@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from distill.bundle import Bundle, find_bundle, load_bundle, uncalibrated
+from distill.bundle import Bundle, load_bundle
 from distill.config import folder, split_target
 from distill.data.adapters import read_published
 from distill.data.dataset import Example
@@ -18,6 +18,7 @@ from distill.labels.scores_csv import ScoresCsv
 from distill.ladder.demo import make_demo
 from distill.model import QualityModel, network_class
 from distill.options import DataConfig
+from distill.specification import find_bundle, uncalibrated
 
 log = logging.getLogger(__name__)
 MIN_TRAIN, MIN_VAL = 4, 3  # labelled videos; fewer have no correlation to speak of

@@ -14,7 +14,6 @@ from distill.config import LearningConfig
 from distill.content_levels import ContentSlopes
 from distill.data.dataset import Example
 from distill.data.identity import content_hash
-from distill.data.loading import decoding_workers
 from distill.data.manifest import Row
 from distill.data.perceptual import comparable
 from distill.data.reader import VideoReader
@@ -22,6 +21,7 @@ from distill.data.signatures import SignatureStore, sign
 from distill.errors import Interrupted, LabelStoreError
 from distill.labels import Label, LabelStore
 from distill.leaks import find_leaks
+from distill.options import decoding_workers
 
 log = logging.getLogger(__name__)
 

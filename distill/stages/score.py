@@ -3,7 +3,8 @@
 python score.py FOLDER                                  newest student; with sub-folders
 python score.py a.mp4 b.mp4 --bundle DIR
 python score.py FOLDER --csv scores.csv                 - is standard output
-python score.py FOLDER --json scores.json
+python score.py FOLDER --json scores.json --frames     with the scores of frames
+python score.py FOLDER --bundle EXPORT                  a folder made by export.py, without torch
 """
 
 import argparse
@@ -20,13 +21,15 @@ from tqdm import tqdm
 from distill.config import folder
 from distill.data.manifest import VIDEO_SUFFIXES, Row, read_pool
 from distill.errors import BundleError, ConfigError, Interrupted
-from distill.options import time_limit_option
+from distill.options import decoding_workers, time_limit_option
+from distill.scored import Scored
+from distill.specification import find_bundle, uncalibrated
 
 if TYPE_CHECKING:  # torch takes seconds, which --help and a mistyped option need not wait for
-    from distill.bundle import Bundle
-    from distill.inference import Scored
+    from distill.deploy.scorer import Scorer
 
 _COLUMNS = "video score raw width height fps duration model error".split()
+_FRAMES = "frame_scores"  # a list in JSON, numbers with spaces between them in CSV
 FAILED = 1  # exit code where some videos could not be scored
 
 
@@ -49,33 +52,23 @@ def run(words: Sequence[str]) -> int:
         _check_target(name, options.videos)
     rows, left_out = _rows(options.videos)
 
-    from distill.data.loading import decoding_workers
-    from distill.data.readers import make_reader
-    from distill.inference import Scored, score_rows
-
-    bundle = _bundle(options.bundle, options.outputs)
-    results = score_rows(
-        bundle.model,
-        rows,
-        make_reader(options.reader, time_limit=options.time_limit),
-        batch_size=options.batch_size,
-        num_workers=min(len(rows), decoding_workers(options.workers)),
-        device=options.device,
-        test_views=bundle.test_views,
-    )
+    model = _model(options)
+    workers = min(len(rows), decoding_workers(options.workers))
+    results = model.score_rows(rows, batch_size=options.batch_size, num_workers=workers)
     records: list[dict[str, Any]] = []
     stopped: Interrupted | None = None
     try:
         for scored in tqdm(results, "scoring", len(rows), unit="video", dynamic_ncols=True):
-            records.append(_record(scored, bundle))
+            records.append(_record(scored, model, options.frames))
     except KeyboardInterrupt as stop:  # what is scored is kept
         stopped = Interrupted.by(stop, f"stopped; {len(records)} of {len(rows)} videos scored")
     for video, reason in left_out.items():
-        records.append(_record(Scored(Row(video, Path(video)), error=reason), bundle))
+        scored = Scored(Row(video, Path(video)), error=reason)
+        records.append(_record(scored, model, options.frames))
     if options.csv is None and options.json is None:
-        _print_table(records, bundle)
+        _print_table(records, model)
     if options.csv is not None:
-        _write(options.csv, lambda file: _csv(file, records))
+        _write(options.csv, lambda file: _csv(file, records, options.frames))
     if options.json is not None:
         _write(options.json, lambda file: json.dump(records, file, indent=2, allow_nan=False))
     failed = [record for record in records if record["error"]]
@@ -112,7 +105,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("videos", nargs="+", metavar="VIDEO_OR_FOLDER", help="files, folders, lists (.txt, .csv)")
-    add("--bundle", metavar="DIR", help="which model; default: the newest student, else teacher")
+    add(
+        "--bundle",
+        metavar="DIR",
+        help="bundle or export; default: the newest student, else teacher",
+    )
+    add("--runtime", default="auto", help="auto, torch, onnx or int8; the last two run exports")
+    add("--frames", action="store_true", help="scores of frames too, in CSV and JSON")
     outputs = os.environ.get("DISTILL_OUTPUTS", "outputs")
     add("--outputs", default=outputs, metavar="DIR", help="where runs are looked for")
     add("--csv", metavar="FILE", help="write CSV; - is standard output")
@@ -125,22 +124,29 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _bundle(given: str | None, outputs: str) -> "Bundle":
-    from distill.bundle import find_bundle, load_bundle, uncalibrated
+def _model(options: argparse.Namespace) -> "Scorer":
+    from distill.deploy.scorer import load
 
-    def load(path: Path) -> "Bundle":
-        bundle = load_bundle(path)
-        if bundle.calibration is None:
-            sys.stderr.write(f"{uncalibrated(bundle.fingerprint)}\n")
-        return bundle
+    model = load(
+        _bundle(options.bundle, options.outputs),
+        runtime=options.runtime,
+        device=options.device,
+        reader=options.reader,
+        time_limit=options.time_limit,
+    )
+    if model.calibration is None:
+        sys.stderr.write(f"{uncalibrated(model.fingerprint)}\n")
+    return model
 
+
+def _bundle(given: str | None, outputs: str) -> Path:
     if given:
-        return load(folder(given))
+        return folder(given)
     for role in ("student", "teacher"):
         found = find_bundle(Path(outputs), role)
         if found:
             sys.stderr.write(f"{role}: {found} (the newest; another: --bundle DIR)\n")
-            return load(found)
+            return found
     raise BundleError(
         f"no bundle below {outputs}; train one with `python train_student.py +budget=120`,"
         " or name one: --bundle DIR"
@@ -172,26 +178,31 @@ def _rows(videos: Sequence[str]) -> tuple[list[Row], dict[str, str]]:
     return list(rows.values()), left_out
 
 
-def _record(scored: "Scored", bundle: "Bundle") -> dict[str, Any]:
+def _record(scored: Scored, model: "Scorer", frames: bool) -> dict[str, Any]:
     info = scored.info
     sound = not scored.error
-    return {
+    record: dict[str, Any] = {
         "video": scored.row.video,
-        "score": bundle.calibrated(scored.raw) if sound else None,
+        "score": model.calibrated(scored.raw) if sound else None,
         "raw": scored.raw if sound else None,
         "width": info.width if info else None,
         "height": info.height if info else None,
         "fps": info.fps if info else None,
         "duration": info.duration if info else None,
-        "model": bundle.fingerprint,
+        "model": model.fingerprint,
         "error": scored.error,
     }
+    if frames:
+        record[_FRAMES] = [model.calibrated(raw) for raw in scored.frame_scores]
+    return record
 
 
-def _csv(file: Any, records: list[dict[str, Any]]) -> None:
-    writer = csv.DictWriter(file, _COLUMNS)
+def _csv(file: Any, records: list[dict[str, Any]], frames: bool) -> None:
+    writer = csv.DictWriter(file, [*_COLUMNS, *([_FRAMES] if frames else [])])
     writer.writeheader()
-    writer.writerows(records)
+    for record in records:
+        line = {_FRAMES: " ".join(map(str, record[_FRAMES]))} if frames else {}
+        writer.writerow(record | line)
 
 
 def _write(name: str, write: Any) -> None:
@@ -205,8 +216,8 @@ def _write(name: str, write: Any) -> None:
     sys.stderr.write(f"wrote {name}\n")
 
 
-def _print_table(records: list[dict[str, Any]], bundle: "Bundle") -> None:
-    data = bundle.spec["provenance"].get("data") or ""  # a teacher that saw no labels has none
+def _print_table(records: list[dict[str, Any]], model: "Scorer") -> None:
+    data = model.spec["provenance"].get("data") or ""  # a teacher that saw no labels has none
     width = max([5, *(len(r["video"]) for r in records)])
     print(f"{'video':{width}}  score  size        fps    seconds")
     for r in records:

@@ -26,7 +26,7 @@ from typing import Any
 import pytorch_lightning as pl
 from omegaconf import DictConfig
 
-from distill.bundle import save_bundle, uncalibrated
+from distill.bundle import save_bundle
 from distill.choice import Decision
 from distill.committee import Committee
 from distill.config import TrainTeacherConfig, to_config
@@ -40,6 +40,7 @@ from distill.labels import LabelStore
 from distill.losses import WeightedLoss
 from distill.model import QualityModel
 from distill.runs import Run, first_process, read_inputs
+from distill.specification import uncalibrated
 from distill.stages.assess import Fitted, Trained, assess
 from distill.stages.fit import fit, tell_random_weights, tell_test_views
 from distill.stages.folds import fit_committee, split_folds

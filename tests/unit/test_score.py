@@ -1,6 +1,7 @@
 """What score.py takes in and writes: names that a user finds again, and a row for every video."""
 
 import csv
+import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from distill.data.manifest import Row
 from distill.data.reader import VideoInfo
 from distill.errors import ConfigError, ManifestError
-from distill.inference import Scored
+from distill.scored import Scored
 from distill.stages import score
 
 
@@ -20,16 +21,16 @@ from distill.stages import score
 def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where scores go; the network is one that gives each video a 3."""
 
-    def score_rows(model: object, rows: Sequence[Row], *args: Any, **kwargs: Any) -> Iterator[Any]:
+    def score_rows(rows: Sequence[Row], *args: Any, **kwargs: Any) -> Iterator[Any]:
         for row in rows:
-            yield Scored(row, 3.0, info=VideoInfo(50, 25.0, 32, 16))
+            line = [1.0, 2.0]
+            yield Scored(row, 3.0, frame_scores=line, info=VideoInfo(50, 25.0, 32, 16))
 
-    bundle = SimpleNamespace(
-        model=None, fingerprint="f", spec={"provenance": {}}, calibrated=lambda raw: raw + 1,
-        test_views=1,
+    model = SimpleNamespace(
+        fingerprint="f", spec={"provenance": {}}, calibrated=lambda raw: raw + 1, calibration="+1",
+        score_rows=score_rows,
     )  # fmt: skip
-    monkeypatch.setattr("distill.inference.score_rows", score_rows)
-    monkeypatch.setattr(score, "_bundle", lambda given, outputs: bundle)
+    monkeypatch.setattr(score, "_model", lambda options: model)
     monkeypatch.chdir(tmp_path)
     for video in ("in/a.mp4", "in/deep/b.mkv"):
         Path(video).parent.mkdir(parents=True, exist_ok=True)
@@ -119,3 +120,15 @@ def test_a_list_of_nothing_but_missing_files_is_refused(table: Path) -> None:
     Path("l.txt").write_text("gone.mp4\n")
     with pytest.raises(ManifestError, match=r"no video found .*\n.*line 1: 'gone\.mp4'"):
         score.run(["l.txt"])
+
+
+def test_scores_of_frames_are_calibrated_and_come_when_asked_for(table: Path) -> None:
+    assert score.run(["in/a.mp4", "--csv", str(table), "--frames"]) == 0
+    with table.open(newline="", encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert [float(number) for number in row["frame_scores"].split()] == [2.0, 3.0]
+    Path("l.txt").write_text("in/a.mp4\nin/gone.mp4\n")
+    assert score.run(["l.txt", "--json", "s.json", "--frames"]) == score.FAILED
+    assert [r["frame_scores"] for r in json.loads(Path("s.json").read_text())] == [[2, 3], []]
+    score.run(["in/a.mp4", "--json", "s.json"])
+    assert "frame_scores" not in json.loads(Path("s.json").read_text())[0]

@@ -8,12 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distill.config import PseudoLabelConfig
-from distill.data.loading import decoding_workers
 from distill.engines.job import begun_at
 from distill.engines.local import processes
 from distill.errors import ConfigError
 from distill.labels import Chunk
-from distill.options import RayConfig
+from distill.options import RayConfig, decoding_workers
 
 
 @given(st.integers(0, 40), st.integers(0, 1000))

@@ -1,0 +1,48 @@
+"""What any model says of a video, whatever runs it; imports no torch."""
+
+import logging
+import math
+from dataclasses import dataclass, field
+
+from distill.data.reader import VideoInfo
+from distill.data.rows import Row
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a model says of one video, or why it says nothing.
+
+    Attributes:
+        row: the video.
+        raw: the network's score, the mean of several looks; NaN where it failed.
+        members: member name -> its score.
+        frame_scores: over time, where the model has them; of the first look alone.
+        info, content: metadata and content hash; None and empty where it failed.
+        error: the reason; empty where it is sound.
+        seconds: of decoding and scoring, the batch's share.
+    """
+
+    row: Row
+    raw: float = math.nan
+    members: dict[str, float] = field(default_factory=dict)
+    frame_scores: list[float] = field(default_factory=list)
+    info: VideoInfo | None = None
+    content: str = ""
+    error: str = ""
+    seconds: float = 0.0
+
+
+def no_number(score: float) -> str:
+    """The reason in the row of a video whose score is not finite."""
+    return f"the score is {score}, no number"
+
+
+def tell_hdr(videos: int) -> None:
+    """Warn where some of the scored videos are HDR."""
+    if videos:
+        log.warning(
+            "%d videos are HDR; their frames are taken without tone mapping, which few networks"
+            " have learned from (docs/video.md)", videos,
+        )  # fmt: skip

@@ -1,0 +1,70 @@
+"""What a bundle or an export says of itself in ``spec.json``; read without torch."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from distill.errors import BundleError
+from distill.logistic import Logistic4
+
+SPEC = "spec.json"
+FORMAT = 1
+_REQUIRED = {"role", "fingerprint", "architecture", "views", "calibration", "sha256", "cost",
+             "provenance", "licenses"}  # fmt: skip
+
+
+def read_spec(folder: Path) -> dict[str, Any]:
+    """The specification of a bundle or of an export.
+
+    Raises:
+        BundleError: there is none, another version of this program wrote it, or it says nonsense.
+    """
+    path = folder / SPEC
+    if not path.is_file():
+        raise BundleError(f"{folder}: not a bundle (no {SPEC}); give the folder that holds it")
+    try:
+        spec = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BundleError(f"{path}: not readable as JSON: {error}") from error
+    if not isinstance(spec, dict) or spec.get("format") != FORMAT:
+        found = spec.get("format") if isinstance(spec, dict) else None
+        raise BundleError(f"{path}: bundle format {found!r}; this program reads {FORMAT}")
+    missing = sorted(_REQUIRED - spec.keys())
+    if missing:
+        raise BundleError(f"{path}: {', '.join(missing)} missing; the bundle is damaged")
+    looks = spec.get("test_views", 1)
+    if not isinstance(looks, int) or isinstance(looks, bool) or looks < 1:
+        raise BundleError(f"{path}: test_views {looks!r}: must be an integer >= 1")
+    return spec
+
+
+def calibration_of(spec: dict[str, Any], folder: Path) -> Logistic4 | None:
+    """The map from raw scores to MOS; None: raw scores are all there is.
+
+    Raises:
+        BundleError: it is no such map.
+    """
+    try:
+        return Logistic4.from_dict(spec["calibration"]) if spec["calibration"] else None
+    except ValueError as error:
+        raise BundleError(f"{folder / SPEC}: calibration: {error}") from error
+
+
+def find_bundle(outputs: Path, role: str) -> Path | None:
+    """The newest finished bundle of a role below a folder of runs, those of the main job too."""
+    found = [
+        *(outputs / f"train_{role}").glob(f"**/bundle/{SPEC}"),
+        *(outputs / "main_job").glob(f"*/{role}/bundle/{SPEC}"),
+    ]
+    return max(found, key=lambda p: p.stat().st_mtime_ns).parent if found else None
+
+
+def uncalibrated(fingerprint: str) -> str:
+    """What to say of a bundle whose scores are on nobody's scale; nobody can miss it."""
+    bar = "!" * 88
+    return (
+        f"{bar}\n! UNCALIBRATED: bundle {fingerprint} gives its network's own scores, not MOS:"
+        "\n! their order may be right, their scale says nothing. Labelled videos calibrate it:"
+        "\n! python train_teacher.py with the same teacher, training=none data=manifest"
+        f" data.manifest=TABLE.csv\n{bar}"
+    )
