@@ -73,6 +73,11 @@ def score() -> None:
     plain_door(importlib.import_module("distill.stages.score").run)
 
 
+def export() -> None:
+    """``python export.py``."""
+    plain_door(importlib.import_module("distill.stages.export").run)
+
+
 def make_ladder() -> None:
     """``python make_ladder.py``."""
     plain_door(importlib.import_module("distill.stages.make_ladder").run)

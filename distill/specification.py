@@ -38,6 +38,11 @@ def read_spec(folder: Path) -> dict[str, Any]:
     return spec
 
 
+def is_export(spec: dict[str, Any]) -> bool:
+    """Whether a specification is of an export, not of a bundle."""
+    return "export" in spec
+
+
 def calibration_of(spec: dict[str, Any], folder: Path) -> Logistic4 | None:
     """The map from raw scores to MOS; None: raw scores are all there is.
 

@@ -14,7 +14,7 @@ from distill.data.identity import sha256_of
 from distill.data.views import VIEW_KINDS, View
 from distill.errors import BundleError
 from distill.logistic import Logistic4
-from distill.specification import SPEC, calibration_of, read_spec
+from distill.specification import SPEC, calibration_of, is_export, read_spec
 
 ONNX, TORCH, INT8 = "onnx", "torch", "int8"
 FILES = {ONNX: "model.onnx", TORCH: "model.pt2", INT8: "model_int8.onnx"}
@@ -58,11 +58,6 @@ class Export:
         """What decides a score: the bundle's, and that the graph is quantised."""
         whole = str(self.spec["fingerprint"])
         return f"{whole}-int8" if kind == INT8 else whole
-
-
-def is_export(spec: Mapping[str, Any]) -> bool:
-    """Whether a specification is of an export, not of a bundle."""
-    return "export" in spec
 
 
 def read_export(folder: Path) -> Export:

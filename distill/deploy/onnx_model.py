@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,7 @@ class OnnxModel:
         device: ``auto`` is CUDA where onnxruntime has it, else the CPU; ``cpu``, ``cuda``,
             ``cuda:1``.
         threads: of the network; 0 is one for each core.
+        graph: a file that is not yet part of the export; None is the export's.
 
     Raises:
         ConfigError: onnxruntime is not installed, or has no such device.
@@ -56,7 +58,12 @@ class OnnxModel:
     """
 
     def __init__(
-        self, export: Export, kind: str = ONNX, device: str = "auto", threads: int = 0
+        self,
+        export: Export,
+        kind: str = ONNX,
+        device: str = "auto",
+        threads: int = 0,
+        graph: Path | None = None,
     ) -> None:
         runtime = onnxruntime()
         options = runtime.SessionOptions()
@@ -64,7 +71,7 @@ class OnnxModel:
         options.log_severity_level = 3  # errors; its warnings are of its own insides
         providers = _providers(device, runtime.get_available_providers())
         self._session = runtime.InferenceSession(
-            str(export.graph(kind)), options, providers=providers
+            str(graph or export.graph(kind)), options, providers=providers
         )
         self.views, self.test_views = export.views, int(export.spec.get("test_views", 1))
         self._full = {name: at_full_count(view) for name, view in export.views.items()}

@@ -15,11 +15,11 @@ from distill.checks import one_of
 from distill.data.reader import VideoReader
 from distill.data.readers import make_reader
 from distill.data.rows import Row
-from distill.deploy.exports import INT8, ONNX, is_export, read_export
+from distill.deploy.exports import INT8, ONNX, read_export
 from distill.errors import ConfigError, VideoError
 from distill.logistic import Logistic4
 from distill.scored import Scored
-from distill.specification import calibration_of, read_spec
+from distill.specification import calibration_of, is_export, read_spec
 
 RUNTIMES = ("auto", "torch", ONNX, INT8)
 Video = str | os.PathLike[str]

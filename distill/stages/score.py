@@ -108,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--bundle",
         metavar="DIR",
-        help="bundle or export; default: the newest student, else teacher",
+        help="bundle or export; default: newest student, else teacher",
     )
     add("--runtime", default="auto", help="auto, torch, onnx or int8; the last two run exports")
     add("--frames", action="store_true", help="scores of frames too, in CSV and JSON")

@@ -22,7 +22,15 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PACKAGES = ("conf", "distill", "students", "teachers")
-DOORS = ("train_teacher", "pseudo_label", "train_student", "evaluate", "score", "make_ladder")
+DOORS = (
+    "train_teacher",
+    "pseudo_label",
+    "train_student",
+    "evaluate",
+    "score",
+    "export",
+    "make_ladder",
+)
 TOP_LEVEL = {
     *PACKAGES,
     *(f"{door}.py" for door in (*DOORS, "dashboard")),
@@ -105,7 +113,7 @@ def test_metadata_is_complete(metadata: Message) -> None:
     assert "make demo" in str(metadata.get_payload())
     assert len(metadata["Summary"]) > 20 and metadata["Keywords"] and metadata["Author"]
     assert set(metadata.get_all("Provides-Extra", [])) == {
-        *("demo", "test", "ray", "slurm", "torchcodec", "vision-language", "dev")
+        *("demo", "test", "onnx", "ray", "slurm", "torchcodec", "vision-language", "dev")
     }
 
 
@@ -149,7 +157,10 @@ def _imports(path: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("rooms", "extras"),
     [
-        (("distill", "teachers", "students"), ("demo", "ray", "torchcodec", "vision_language")),
+        (
+            ("distill", "teachers", "students"),
+            ("demo", "onnx", "ray", "torchcodec", "vision_language"),
+        ),
         (("tests", "benchmarks"), ("demo", "test", "torchcodec")),
     ],
 )
