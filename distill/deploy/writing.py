@@ -164,7 +164,7 @@ def _file(folder: Path, kind: str) -> dict[str, Any]:
 
 
 def _write(folder: Path, spec: dict[str, Any]) -> None:
-    """Both texts; ``spec.json`` comes last and at once, so that what reads it finds all it names."""
+    """Both texts; ``spec.json`` comes last and at once: what reads it finds all that it names."""
     (folder / README).write_text(_readme(spec), encoding="utf-8")
     part = folder / f".{SPEC}"
     part.write_text(json.dumps(spec, indent=2) + "\n", encoding="utf-8")
@@ -178,8 +178,8 @@ def summary(spec: dict[str, Any]) -> str:
         line = f"* `{graph['file']}`: {graph['megabytes']:.1f} MB"
         if "largest_difference" in graph:
             line += (
-                f"; from the network by at most {graph['largest_difference']:.1e} MOS on"
-                f" {graph['videos']} videos, one by one and {TOLERANCE:g} allowed"
+                f"; scores {graph['videos']} videos, one by one and in a batch, as the network does"
+                f" to {graph['largest_difference']:.0e} MOS ({TOLERANCE:g} is allowed)"
             )
         if kind == INT8:
             spent, cost = graph["milliseconds"], dict(graph["cost"])
@@ -187,7 +187,7 @@ def summary(spec: dict[str, Any]) -> str:
                              if k != "videos")  # fmt: skip
             line += (
                 f"; {spent[INT8]:.1f} ms a forward pass, the float graph {spent[ONNX]:.1f} ms;"
-                f" on {cost['videos']} videos: {told}"
+                f" against it on {cost['videos']} videos: {told}"
             )
         lines.append(line)
     return "\n".join(lines)

@@ -59,11 +59,13 @@ else:
 import hashlib
 import numpy as np
 from distill.data.reader import VideoInfo
-from distill.data.views import Fragments, KeyFrames, MotionChunks, NativePatches, TexturePatches
+from distill.data.views import (
+    Fragments, KeyFrames, MixedFrames, MotionChunks, NativePatches, TexturePatches
+)
 
 VIEWS = (KeyFrames(3, 24, 40), KeyFrames(3, 200), KeyFrames(2, 24, fit="pad"),
          Fragments(7, 32, 3, 1), Fragments(2, 8, 2, 4), MotionChunks(2, 3, 20),
-         NativePatches(2, 3, 64, 8), TexturePatches(2, 3, 16))
+         MixedFrames(3), NativePatches(2, 3, 64, 8), TexturePatches(2, 3, 16))
 for height, width in ((90, 160), (31, 17)):
     for view in VIEWS:
         for train in (False, True):
@@ -82,4 +84,4 @@ def test_views_are_the_same_bits_without_torch() -> None:
         ).stdout.split()
         for how in ("with", "without")
     ]
-    assert said[0] == said[1] and len(set(said[0])) == 32
+    assert said[0] == said[1] and len(set(said[0])) == 36

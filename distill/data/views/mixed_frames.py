@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from distill.data.reader import VideoInfo
 from distill.data.sampling import scattered_corners
@@ -93,14 +91,14 @@ class _MixedFramesCollector(FrameCollector):
         shape = (len(self._cells), 2)
         self._at = space.random(shape) if train else np.full(shape, 0.5)
 
-    def _fill(self, slots: list[int], image: Tensor) -> None:
+    def _fill(self, slots: list[int], image: np.ndarray) -> None:
         view, patch = self._view, self._view.patch
-        whole = resize(image, view.whole, view.whole).permute(1, 2, 0).numpy()
+        whole = resize(image, view.whole, view.whole).transpose(1, 2, 0)
         image = resize_short(image, max(min(image.shape[-2:]), patch))
-        frame = image.permute(1, 2, 0).numpy()
+        frame = image.transpose(1, 2, 0)
         spliced = np.empty((view.size, view.size, 3), dtype=np.uint8)
         spliced[: view.whole, : view.whole] = whole
         corners = scattered_corners(self._at, patch, *frame.shape[:2])
         for (y, x), (top, left) in zip(self._cells, corners.tolist(), strict=True):
             spliced[y : y + patch, x : x + patch] = frame[top : top + patch, left : left + patch]
-        self._out[slots] = torch.from_numpy(spliced).permute(2, 0, 1)
+        self._out[slots] = spliced.transpose(2, 0, 1)

@@ -35,7 +35,7 @@ def shown(view: MixedFrames, frame: np.ndarray, seed: int = 0, train: bool = Fal
     collector = view.begin(video, seed, train)
     for index in np.unique(collector.indices).tolist():
         collector.add(index, frame)
-    return collector.result()
+    return torch.from_numpy(collector.result())
 
 
 def test_scattered_corners_by_hand() -> None:
