@@ -4,6 +4,7 @@ import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -41,7 +42,11 @@ class TorchProgram(QualityModel):
                 f"{path}: torch {torch.__version__} cannot read it ({first}); it was exported with"
                 f" torch {export.spec['export'].get('torch')}"
             ) from error
-        self._module, self._device = self._program.module(), torch.device("cpu")
+        self._take(torch.device("cpu"))
+
+    def _take(self, device: torch.device) -> None:
+        # Wrapped, or it would be a part of this module, and it refuses train() and eval().
+        self._run, self._device = partial(self._program.module()), device
 
     def forward(self, batch: Mapping[str, Tensor]) -> Prediction:
         """Score a batch of views (uint8)."""
@@ -49,10 +54,9 @@ class TorchProgram(QualityModel):
         if views[0].device != self._device:
             from torch.export.passes import move_to_device_pass
 
-            self._device = views[0].device
-            self._program = move_to_device_pass(self._program, str(self._device))
-            self._module = self._program.module()
-        score, *frames = self._module(*views)
+            self._program = move_to_device_pass(self._program, str(views[0].device))
+            self._take(views[0].device)
+        score, *frames = self._run(*views)
         return Prediction(score, frames[0] if frames else None)
 
 

@@ -17,7 +17,10 @@ from distill.help import config_groups, help_page
 from distill.losses import WeightedLoss
 
 ROOT = Path(__file__).parents[2]
-DOORS = ["train_teacher", "pseudo_label", "train_student", "evaluate", "score", "make_ladder"]
+DOORS = [
+    *("train_teacher", "pseudo_label", "train_student", "evaluate", "score", "make_ladder"),
+    "export",
+]
 
 
 def refused(stage: str, *words: str, multirun: bool = True) -> str:
