@@ -14,8 +14,13 @@ import torch
 
 import distill
 from distill.bundle import load_bundle, save_bundle
+from distill.data.dataset import Example, VideoDataset
+from distill.data.readers import make_reader
+from distill.data.rows import Row
 from distill.deploy import writing
+from distill.deploy.checks import see_clips
 from distill.deploy.exports import FILES, INT8, ONNX, TORCH, read_export
+from distill.deploy.onnx_model import OnnxModel
 from distill.errors import BundleError, ConfigError, ExportError, VideoError
 from distill.logistic import Logistic4
 from distill.stages import export, score
@@ -175,6 +180,15 @@ def test_a_video_is_scored_where_there_is_nothing_but_numpy_av_and_onnxruntime(
     assert found == pytest.approx([expected.score, *expected.frame_scores], abs=1e-4)
 
 
+def test_score_py_needs_no_torch_for_an_export(pair: tuple[Path, Path], clips: Path) -> None:
+    door = "import sys; sys.modules['torch'] = None; import distill.doors as d; d.score()"
+    words = [str(clips / "odd.mp4"), "--bundle", str(pair[1]), "--json", "-"]
+    done = subprocess.run([sys.executable, "-c", door, *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)
+    assert row["score"] == pytest.approx(distill.load(pair[1]).score(clips / "odd.mp4"), abs=1e-6)
+
+
 def test_three_lines_of_python(pair: tuple[Path, Path], clips: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no video")
@@ -195,6 +209,32 @@ def test_three_lines_of_python(pair: tuple[Path, Path], clips: Path, tmp_path: P
             model.score(broken)
         with pytest.raises(ConfigError, match="batch_size 0 must be >= 1"):
             model.score(names, batch_size=0)
+
+
+def test_the_runtime_without_torch_sees_what_the_data_set_sees(
+    pair: tuple[Path, Path], clips: Path
+) -> None:
+    made, reader = read_export(pair[1]), make_reader()
+    model = OnnxModel(made, device="cpu")
+    rows = [Row(name, clips / name) for name in CLIPS]
+    dataset = VideoDataset([*map(Example, rows)], made.views, reader, train=False, test_views=2)
+    for row, sample in zip(rows, dataset, strict=True):
+        seen = model.see(reader, row)
+        assert (seen.info, seen.content, seen.error) == (sample.info, sample.content, "")
+        for ours, theirs in zip(seen.looks, [sample.views, *sample.others], strict=True):
+            assert ours.keys() == theirs.keys()
+            assert all((ours[name] == theirs[name].numpy()).all() for name in ours)
+
+
+def test_a_score_that_is_no_number_is_a_reason(
+    pair: tuple[Path, Path], clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nan(self: OnnxModel, views: dict[str, np.ndarray]) -> Any:
+        return np.full(1, np.nan, np.float32), None
+
+    monkeypatch.setattr(OnnxModel, "__call__", nan)
+    (found,) = distill.load(pair[1]).score([clips / "odd.mp4"])
+    assert found.score is None and found.error == "the score is nan, no number"
 
 
 def test_an_int8_score_does_not_depend_on_its_neighbours(
@@ -259,14 +299,13 @@ def test_int8_that_is_slower_is_refused_and_the_rest_stays(
     out = shutil.copytree(pair[1], tmp_path / "export")
     (out / FILES[INT8]).unlink()
     before = (out / "spec.json").read_bytes()
-    made, reader = read_export(out), distill.load(out)._reader
-    model = writing.OnnxModel(made, device="cpu")
-    seen = writing.see_clips(model, [writing.Row("odd", clips / "odd.mp4")], reader)
+    made, reader = read_export(out), make_reader()
+    seen = see_clips(OnnxModel(made, device="cpu"), [Row("odd", clips / "odd.mp4")], reader)
     monkeypatch.setattr(writing, "seconds_each", lambda graphs, seen: [0.010, 0.0123])
     with pytest.raises(ExportError, match=r"slower .*: 12\.3 ms a video, the float graph 10\.0"):
         writing.write_int8(made, seen, [], reader, keep_slower=False)
     assert not (out / FILES[INT8]).exists() and (out / "spec.json").read_bytes() == before
-    labelled = [writing.Row(name, clips / name, mos=k) for k, name in enumerate(CLIPS)]
+    labelled = [Row(name, clips / name, mos=k) for k, name in enumerate(CLIPS)]
     about = writing.write_int8(made, seen, labelled, reader, keep_slower=True)
     assert about["milliseconds"] == {ONNX: 10.0, INT8: pytest.approx(12.3)}
     assert about["cost"].keys() == {"videos", "srcc_onnx", "srcc_int8", "largest_difference"}
