@@ -1,11 +1,11 @@
 """torch's antialiased bilinear resize of uint8 pictures in numpy, bit for bit."""
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
-# Rows resized at once: their sums stay in a core's cache.
-_ROWS = 32
+_TOGETHER = 16  # new pixels of an axis made at once, from the pixels that these need
 
 
 def antialiased(picture: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -18,30 +18,53 @@ def antialiased(picture: np.ndarray, height: int, width: int) -> np.ndarray:
     Returns:
         (height, width, C) uint8.
 
-    Source: ``interpolate(..., mode="bilinear", antialias=True)`` of torch 2.6 to 2.14 on uint8
+    Source: ``interpolate(..., mode="bilinear", antialias=True)`` of torch on uint8
         (ATen/native/cpu/UpSampleKernel.cpp), which is Pillow's way: across, then down, each with
         whole-number weights and rounding to whole levels.
     Differs: Pillow's weights have 22 bits behind the point; torch's have as many as leave the
         largest below 2**15, so that the two are up to one level apart. These are torch's.
     """
-    if width != picture.shape[1]:
-        index, weights, bits = taps(picture.shape[1], width)
-        out = np.empty((len(picture), width, picture.shape[2]), dtype=np.uint8)
-        for top in range(0, len(picture), _ROWS):
-            rows = picture[top : top + _ROWS]
-            total = np.full((len(rows), *out.shape[1:]), 1 << bits - 1, dtype=np.int32)
-            for at, weight in zip(index, weights, strict=True):
-                total += rows.take(at, axis=1) * weight[:, None]
-            out[top : top + _ROWS] = total >> bits  # weights of >= 0 and sum 1: within 0..255
-        picture = out
-    if height != len(picture):
-        index, weights, bits = taps(len(picture), height)
-        out = np.empty((height, *picture.shape[1:]), dtype=np.uint8)
-        for row in range(height):
-            total = np.tensordot(weights[:, row], picture[index[:, row]].astype(np.int32), 1)
-            out[row] = total + (1 << bits - 1) >> bits
-        picture = out
-    return picture
+    rows, columns, channels = picture.shape
+    if width != columns:
+        turned = np.ascontiguousarray(picture.transpose(1, 0, 2)).reshape(columns, -1)
+        turned = _first_axis(turned, width).reshape(width, rows, channels)
+        picture = np.ascontiguousarray(turned.transpose(1, 0, 2))
+    if height != rows:
+        picture = _first_axis(picture.reshape(rows, -1), height)
+    return picture.reshape(height, width, channels)
+
+
+def _first_axis(levels: np.ndarray, new_size: int) -> np.ndarray:
+    """(N, M) uint8 -> (new_size, M): products with bands of weights, the fastest sums in numpy."""
+    out = np.empty((new_size, levels.shape[1]), dtype=np.uint8)
+    bands, bits = _bands(len(levels), new_size)
+    for number, (start, band) in enumerate(bands):
+        total = band @ levels[start : start + band.shape[1]].astype(band.dtype)
+        total += 1 << bits - 1
+        total *= 2.0**-bits
+        # Weights are >= 0 with sum 1: within 0..255, where a cast cuts down to whole levels.
+        out[number * _TOGETHER : (number + 1) * _TOGETHER] = total
+    return out
+
+
+@lru_cache(maxsize=64)
+def _bands(size: int, new_size: int) -> tuple[list[tuple[int, np.ndarray]], int]:
+    """The weights as matrices for ``_TOGETHER`` new pixels each, where each starts, and the bits.
+
+    Floats hold these sums of whole numbers exactly, whatever their order: up to 2**15 * 256 in
+    float32 (24 bits), more in float64.
+    """
+    index, weights, bits = taps(size, new_size)
+    kind: Any = np.float32 if bits <= 15 else np.float64
+    bands = []
+    for first in range(0, new_size, _TOGETHER):
+        where = index[:, first : first + _TOGETHER]
+        start = int(where.min())
+        band = np.zeros((where.shape[1], int(where.max()) + 1 - start), dtype=kind)
+        # Taps that a new pixel has not are repeats of the last pixel, with weight 0.
+        np.add.at(band, (np.arange(len(band)), where - start), weights[:, first:][:, :_TOGETHER])
+        bands.append((start, band))
+    return bands, bits
 
 
 @lru_cache(maxsize=64)
