@@ -19,7 +19,9 @@ def quantise(graph: Path, target: Path, seen: Sequence[Seen]) -> None:
 
     Linear layers and matrix products are dynamic: the scale of what comes in is taken from each
     input as it comes. Convolutions are static: the scale is what ``seen`` shows, from the least to
-    the largest value. Weights have a scale for each output channel.
+    the largest value. Weights have a scale for each output channel. Convolutions of pixels and
+    those with groups stay in float: one scale for all their channels, whose ranges differ most,
+    was most of the error (docs/deploy.md), and they are a small part of the multiply-adds.
 
     Args:
         graph: the float graph.
@@ -45,13 +47,31 @@ def quantise(graph: Path, target: Path, seen: Sequence[Seen]) -> None:
             quantize_dynamic(ready, linear, op_types_to_quantize=["MatMul", "Gemm"], **weights)
             quantize_static(
                 linear, target, _Views(seen), quant_format=QuantFormat.QDQ,
-                op_types_to_quantize=["Conv"], activation_type=QuantType.QUInt8, **weights,
+                op_types_to_quantize=["Conv"], nodes_to_exclude=_delicate(ready),
+                activation_type=QuantType.QUInt8, **weights,
             )  # fmt: skip
         except Exception as error:  # what a graph that it cannot take makes it throw has no base
             first = " ".join(str(error).split())[:300]
             raise ExportError(
                 f"onnxruntime cannot quantise the graph: {type(error).__name__}: {first}"
             ) from error
+
+
+def _delicate(graph: Path) -> list[str]:
+    """Names of the convolutions with groups, and of those that take the three colours."""
+    import onnx
+
+    model = onnx.load(graph).graph
+    shapes = {tensor.name: list(tensor.dims) for tensor in model.initializer}
+    names = []
+    for node in model.node:
+        if node.op_type != "Conv":
+            continue
+        groups = next((a.i for a in node.attribute if a.name == "group"), 1)
+        weight = shapes.get(node.input[1])  # (out, in / groups, height, width)
+        if groups > 1 or (weight is not None and weight[1] == 3):
+            names.append(node.name)
+    return names
 
 
 class _Views:
