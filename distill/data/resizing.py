@@ -30,8 +30,8 @@ def antialiased(picture: np.ndarray, height: int, width: int) -> np.ndarray:
         turned = _first_axis(turned, width).reshape(width, rows, channels)
         picture = np.ascontiguousarray(turned.transpose(1, 0, 2))
     if height != rows:
-        picture = _first_axis(picture.reshape(rows, -1), height)
-    return picture.reshape(height, width, channels)
+        picture = _first_axis(picture.reshape(rows, -1), height).reshape(height, width, channels)
+    return picture
 
 
 def _first_axis(levels: np.ndarray, new_size: int) -> np.ndarray:
