@@ -26,8 +26,8 @@ def antialiased(picture: np.ndarray, height: int, width: int) -> np.ndarray:
     """
     rows, columns, channels = picture.shape
     if width != columns:
-        turned = np.ascontiguousarray(picture.transpose(1, 0, 2)).reshape(columns, -1)
-        turned = _first_axis(turned, width).reshape(width, rows, channels)
+        lines = np.ascontiguousarray(picture.transpose(1, 0, 2)).reshape(columns, -1)
+        turned = _first_axis(lines, width).reshape(width, rows, channels)
         picture = np.ascontiguousarray(turned.transpose(1, 0, 2))
     if height != rows:
         picture = _first_axis(picture.reshape(rows, -1), height).reshape(height, width, channels)

@@ -84,4 +84,4 @@ def test_views_are_the_same_bits_without_torch() -> None:
         ).stdout.split()
         for how in ("with", "without")
     ]
-    assert said[0] == said[1] and len(set(said[0])) == 36
+    assert said[0] == said[1] and len(said[0]) == 36 and len(set(said[0])) > 30
