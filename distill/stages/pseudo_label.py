@@ -26,9 +26,11 @@ from omegaconf import DictConfig
 
 from distill import plots
 from distill.bundle import Bundle
-from distill.config import PseudoLabelConfig, folder, to_config
-from distill.data.manifest import Manifest, read_pool
+from distill.config import PseudoLabelConfig, folder, place, to_config
+from distill.data import spool
+from distill.data.manifest import Manifest
 from distill.data.pool import Pool
+from distill.data.pool_sources import read_pool
 from distill.data.readers import make_reader
 from distill.engines.job import Job, Labeller
 from distill.errors import Interrupted, ManifestError
@@ -127,8 +129,9 @@ def _left(pool: Pool, where: Path, meta: dict[str, Any], config: PseudoLabelConf
 
 
 def _pool(config: PseudoLabelConfig) -> Manifest:
+    spool.clean()
     if config.pool is not None:
-        pool = read_pool(folder(config.pool))
+        pool = read_pool(place(config.pool), remote=True)
         tell_problems(pool.problems, len(pool.rows))
         return pool
     manifest = load_manifest(config.data)

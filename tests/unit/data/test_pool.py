@@ -4,7 +4,8 @@ import math
 import os
 from pathlib import Path
 
-from distill.data.manifest import read_manifest, read_pool
+from distill.data.manifest import read_manifest
+from distill.data.pool_sources import read_pool
 from tests.helpers.tables import ODD_NAMES, refused, summary, table
 
 
