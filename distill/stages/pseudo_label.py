@@ -3,6 +3,7 @@
     python pseudo_label.py                                  newest teacher, the demo's pool
     python pseudo_label.py pool=FOLDER                      your videos, with sub-folders
     python pseudo_label.py pool=videos.txt                  a list of paths, or a CSV table
+    python pseudo_label.py pool=s3://bucket/videos/         elsewhere, or pool.tar: docs/labels.md
     python pseudo_label.py pool=FOLDER dry_run=true         what it will take, from a sample
     python pseudo_label.py teacher_bundle=DIR store=DIR
     python pseudo_label.py store=DIR                        go on with a store after a kill
