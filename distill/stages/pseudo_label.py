@@ -30,6 +30,7 @@ from distill.bundle import Bundle
 from distill.config import PseudoLabelConfig, folder, place, to_config
 from distill.data import spool
 from distill.data.manifest import Manifest
+from distill.data.places import RemotePath
 from distill.data.pool import Pool
 from distill.data.pool_sources import read_pool
 from distill.data.readers import make_reader
@@ -130,9 +131,10 @@ def _left(pool: Pool, where: Path, meta: dict[str, Any], config: PseudoLabelConf
 
 
 def _pool(config: PseudoLabelConfig) -> Manifest:
-    spool.clean()
     if config.pool is not None:
         pool = read_pool(place(config.pool), remote=True)
+        if any(isinstance(row.path, RemotePath) for row in pool.rows):
+            spool.clean()
         tell_problems(pool.problems, len(pool.rows))
         return pool
     manifest = load_manifest(config.data)
