@@ -59,6 +59,7 @@ def _left(spool: Path) -> list[str]:
     return [path.name for path in spool.rglob("*") if path.is_file() and path.suffix != ".lock"]
 
 
+@pytest.mark.slow
 def test_killed_and_shared_it_ends_with_the_same_store(
     place: Path, site: Site, tmp_path: Path
 ) -> None:
