@@ -15,7 +15,7 @@ from distill.data.manifest import (
     parse,
     sound,
 )
-from distill.data.places import RemotePath, is_url, name_of, place_of, url_problem, without_password
+from distill.data.places import RemotePath, is_url, name_of, url_problem, without_password
 from distill.data.remote import check_supported, videos_at
 from distill.data.rows import Manifest, Problem, Row
 from distill.data.tables import TABLE_SUFFIXES, read_list, read_table
@@ -78,8 +78,8 @@ def _remote(source: RemotePath) -> Manifest:
             f"{source}: a list or table is read from this machine; copy it here, URLs may stand in"
             " it"
         )
-    rows = [Row(name, RemotePath(url), group=name) for name, url in videos_at(source.url)]
-    return Manifest(source, rows)
+    found: list[_Entry] = [(0, name, RemotePath(url)) for name, url in videos_at(source.url)]
+    return _checked(source, found, [], True)
 
 
 def _in(folder: Path, problems: list[Problem]) -> list[Path]:
@@ -130,7 +130,7 @@ def _checked(
         if reason:
             problems.append(Problem(str(source), line, escaped(video), reason, repeated=repeated))
         else:
-            rows[str(file)] = Row(video, place_of(str(file)), group=video, line=line)
+            rows[str(file)] = Row(video, file, group=video, line=line)
     if not rows:
         listed = "".join(f"\n  {problem}" for problem in problems[:5])
         raise ManifestError(f"{source}: no video found ({looked_for()}){listed}")

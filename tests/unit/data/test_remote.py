@@ -107,6 +107,15 @@ def test_archives_on_this_machine(
         read_pool(folder / "one.tar")  # of a command that takes files only
 
 
+def test_members_whose_names_are_not_utf8_are_problems(tmp_path: Path) -> None:
+    _archive(tmp_path / "odd.tar", {"caf\udce9.mp4": "x", "b.mp4": "b"})
+    for source in (tmp_path / "odd.tar", RemotePath(f"tar://::file://{tmp_path}/odd.tar")):
+        pool = read_pool(source, remote=True)
+        assert [row.video for row in pool.rows] == ["b.mp4"]
+        assert "not UTF-8" in pool.problems[0].reason
+        str(pool.problems[0]).encode("utf-8")
+
+
 def test_an_index_is_read_once_and_by_no_fork(folder: Path, tmp_path: Path) -> None:
     url = f"tar://k1.mp4::file://{folder}/shards/0.tar"
     first, _ = remote._opened(url)
