@@ -16,13 +16,12 @@ for each kind of work, in this process; the networks' loading is in neither.
 
 A second run of ours decodes in processes of its own, as the command does by itself. Printed: the
 shares of time, the ratios, how far bfloat16's scores are from float32's, and the resident memory
-(VmHWM) of a process that labels 1,000 and 100,000 rows with a decoder that only pretends.
+of labelling_memory.py at 1,000 and 100,000 rows.
 """
 
 import argparse
 import csv
 import os
-import re
 import statistics
 import subprocess
 import sys
@@ -30,7 +29,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -51,7 +49,6 @@ from distill.data.loading import Waiting, decoding_workers
 from distill.data.manifest import Row, read_manifest
 from distill.data.pool import Pool
 from distill.data.pool_sources import read_pool
-from distill.data.reader import VideoInfo
 from distill.data.readers import make_reader
 from distill.inference import Scored, pick_device, score_rows
 from distill.labelling import label_chunks
@@ -198,41 +195,9 @@ def fitted(model: TeacherEnsemble, folder: Path, rows: Sequence[Row], mos: np.nd
         optimiser.step()
 
 
-def memory(count: int) -> None:
-    """Label so many rows with a decoder that pretends; print the peak in MiB. A process's own."""
-    torch.set_num_threads(1)
-    model = teacher(torch.device("cpu"))
-    info = VideoInfo(250, 25.0, 1280, 720, codec="h264", duration=10.0)
-
-    def looks(path: Path, reader: Any, looks: Sequence[Any], place: Path) -> Any:
-        return [{name: torch.zeros(1) for name in looks[0].views}], replace(info, path=str(place))
-
-    def forward(views: Any) -> Any:
-        some = next(iter(views.values()))
-        return model({
-            FEATURES + name: torch.rand(len(some), 4, member.feature_dim)
-            for name, member in model.members.items()
-        })  # fmt: skip
-
-    rows = (Row(f"upload_{k:09}.mp4", Path(f"/pool/of/videos/{k % 997:03}/upload_{k:09}.mp4"))
-            for k in range(count))  # fmt: skip
-    with tempfile.TemporaryDirectory(prefix="distill-memory-") as name:
-        store = Path(name) / "store"
-        LabelStore.open(store, {"teacher": "benchmark"})
-        pool = Pool(rows)
-        chunks = plan(keys_of(pool.paths()), LabelStore(store).index(), 32)
-        score = partial(score_rows, model, reader=make_reader("pyav"), device="cpu",
-                        batch_size=32, forward=forward)  # fmt: skip
-        fakes = {"content_hash": lambda path: path.name, "read_looks": looks}
-        with patch.multiple("distill.data.dataset", **fakes), Claims(store, chunks) as claims:
-            label_chunks(claims, pool, score, label_of)
-        assert len(LabelStore(store).index()) == count
-    peak = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
-    print(int(peak[1]) / 1024 if peak else float("nan"))
-
-
 def _memory_of(count: int) -> float:
-    command = [sys.executable, "-W", "ignore", __file__, "--memory", str(count)]
+    script = Path(__file__).with_name("labelling_memory.py")
+    command = [sys.executable, "-W", "ignore", str(script), str(count)]
     return float(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
@@ -248,11 +213,7 @@ def main() -> int:
     parser.add_argument("--frames", choices=("png", "jpg"), default="png")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--rows", type=int, nargs=2, default=(1_000, 100_000))
-    parser.add_argument("--memory", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.memory:
-        memory(options.memory)
-        return 0
     torch.set_num_threads(1)
     device = pick_device(options.device)
     table = options.folder / "manifest.csv"
