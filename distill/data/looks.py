@@ -83,7 +83,7 @@ class _Turned:
 
 
 def read_looks(
-    path: Path, reader: VideoReader, looks: Sequence[Look]
+    path: Path, reader: VideoReader, looks: Sequence[Look], place: Path | None = None
 ) -> tuple[list[dict[str, Tensor]], VideoInfo]:
     """Decode one video once, the union of the indices of all, and fill every view of every look.
 
@@ -91,6 +91,7 @@ def read_looks(
         path: the file.
         reader: decodes it.
         looks: what wants to see it.
+        place: where the video is, if the file is a copy of it; views are told.
 
     Returns:
         For each look view name -> tensor; the metadata.
@@ -99,7 +100,7 @@ def read_looks(
         VideoError: it cannot be decoded, or is a strip: views enlarge the short side first; or a
             view that looks it up by its name does not find it.
     """
-    info = replace(reader.probe(path), path=str(path))
+    info = replace(reader.probe(path), path=str(place or path))
     if max(info.width, info.height) > _LONGEST * min(info.width, info.height):
         shape = f"pictures of {info.width}x{info.height}"
         raise VideoError(path, reader.name, f"{shape}: more than {_LONGEST} times as long as wide")
