@@ -32,12 +32,12 @@ def stages_of(
         config: of the command; its ``finetune`` says what the second stage does differently.
 
     Raises:
-        ConfigError: there are no pseudo-labels for the first stage.
+        ConfigError: there is nothing but the main table's MOS.
     """
     options, training = config.finetune, config.training
     second = [e for e in examples if not e.pseudo and e.dataset == 0]
     first = [e for e in examples if e.pseudo or e.dataset != 0 or options.first == "all"]
-    if len(first) == len(second) or not first:
+    if len(second) == len(examples):
         raise ConfigError(
             f"finetune.epochs={options.epochs}: the first stage learns from pseudo-labels and"
             " further tables, and there are none (labels=none); leave it out, or name a store with"
@@ -84,7 +84,7 @@ def fit_two_stages(
         None on every process but the first.
 
     Raises:
-        ConfigError: there are no pseudo-labels.
+        ConfigError: there is nothing but the main table's MOS.
         Interrupted: a signal; a checkpoint was written.
 
     Source: E-VQA (NTIRE 2025, third): fidelity on 52,000 pseudo-labelled videos, then PLCC on KVQ
