@@ -27,11 +27,11 @@ from scipy.stats import rankdata, spearmanr
 from distill.bundle import load_bundle
 from distill.cache import cache_folder
 from distill.config import register_schemas
-from distill.data.loading import decoding_workers
 from distill.data.manifest import Row, read_manifest
 from distill.data.readers import make_reader
 from distill.features import feature_store, fill, missing
 from distill.inference import Scored, pick_device, score_all
+from distill.options import decoding_workers
 from distill.resampling import bootstrap_groups, paired_bootstrap
 from distill.stages import train_teacher
 

@@ -96,10 +96,10 @@ def jpeg(path: Path, reader: VideoReader, folder: Path) -> None:
 
 def through_files(
     path: Path, reader: VideoReader, folder: Path, view: View, kind: str,
-    read: Sequence[int] | None = None,
-) -> None:  # fmt: skip
+    read: Sequence[int] | None = None, seed: int = 0,
+) -> torch.Tensor:  # fmt: skip
     """Decode into files the frames that a view wants, then fill it; ``read`` may name more."""
-    collector = view.begin(reader.probe(path), 0, False)
+    collector = view.begin(reader.probe(path), seed, False)
     wanted = np.unique(collector.indices).tolist()
     for index, frame in reader.read(path, read or wanted):
         if index not in wanted:
@@ -113,7 +113,7 @@ def through_files(
         file = folder / f"{index}.{kind}"
         collector.add(index, np.array(Image.open(file).convert("RGB")))
         file.unlink()
-    collector.result()
+    return collector.result()
 
 
 WAYS: dict[str, Callable[[Path, VideoReader, Path], None]] = {

@@ -120,7 +120,7 @@ def _duplicates(
     found: dict[int, int] = {}
     first: dict[tuple[str, str | int], int] = {}
     for at in sorted(left, key=lambda at: labels[at].path) if kind != "none" else ():
-        label, signature = labels[at], signatures.get(Path(labels[at].path))
+        label, signature = labels[at], signatures.get(labels[at].place)
         same = [("bytes", label.content)] if label.content else []
         if kind == "frames" and signature is not None:
             same.append(("frames", f"{exact_hash(signature)} {label.num_frames}"))

@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from distill.choice import Decision
 from distill.data.reader import VideoReader
+from distill.data.spool import local
 from distill.errors import VideoError
 from distill.kinds import ACTIONS
 from distill.labels import Label
@@ -127,9 +128,10 @@ def sheet(
         members = "\n".join("   ".join(text[i : i + 2]) for i in range(0, min(len(text), 6), 2))
         axis.text(0.5, -0.03, members, ha="center", va="top", fontsize=7, transform=axis.transAxes)
         try:
-            middle = max(0, reader.probe(Path(label.path)).num_frames // 2)
-            for _, frame in reader.read(Path(label.path), [middle]):
-                axis.imshow(frame)
+            with local(label.place) as file:
+                middle = max(0, reader.probe(file).num_frames // 2)
+                for _, frame in reader.read(file, [middle]):
+                    axis.imshow(frame)
         except VideoError as error:
             axis.text(0.5, 0.5, error.reason, ha="center", va="center", wrap=True, fontsize=7)
     save(figure, path)

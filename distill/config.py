@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from distill.augment import AugmentConfig
 from distill.checks import above, as_list, at_least, between, one_of, unknown_option
+from distill.data.places import RemotePath, is_url
 from distill.errors import ConfigError
 from distill.options import (
     DataConfig,
@@ -122,7 +123,8 @@ class PseudoLabelConfig(StageConfig):
 
     Attributes:
         teacher_bundle: folder of a teacher's bundle; None takes the newest.
-        pool: a folder of videos, a list or a table; None takes the pool rows of the data set.
+        pool: a folder of videos, a list, a table, a tar archive, a pattern with ``*``, or a URL;
+            None takes the pool rows of the data set.
         store: folder of the label store; None makes one in the run directory.
         batch_size: videos per forward pass.
         device: auto, cpu, cuda, cuda:1 ...
@@ -315,6 +317,11 @@ def _check_keys(node: Any, schema: Any, prefix: str) -> None:
         inner = known[key].default_factory
         if is_dataclass(inner):
             _check_keys(node[key], inner, f"{prefix}{key}.")
+
+
+def place(text: str) -> Path:
+    """What names videos, as the user means it: a URL as it stands, or see ``folder``."""
+    return RemotePath(text) if is_url(text) else folder(text)
 
 
 def folder(path: str | Path) -> Path:

@@ -62,6 +62,12 @@ class CacheError(DistillError):
     """Cached features cannot be written."""
 
 
+class SpoolError(DistillError):
+    """Remote videos find no place on this machine while they are decoded."""
+
+    exit_code = 4
+
+
 class VideoError(DistillError):
     """One video cannot be decoded. Datasets turn it into a row with a reason, never a crash.
 

@@ -18,7 +18,9 @@ from distill.data.identity import content_hash
 from distill.data.loading import eval_loader
 from distill.data.manifest import Row
 from distill.data.reader import VideoReader
+from distill.data.spool import local
 from distill.data.views import View
+from distill.errors import VideoError
 from distill.model import FEATURES, QualityModel
 
 log = logging.getLogger(__name__)
@@ -71,8 +73,9 @@ def missing(store: FeatureStore, rows: Sequence[Row]) -> list[Row]:
     found, seen = [], set[str]()
     for row in tqdm(rows, "cached features", unit="video", dynamic_ncols=True):
         try:
-            content = content_hash(row.path)
-        except OSError:
+            with local(row.path) as file:
+                content = content_hash(file)
+        except (OSError, VideoError):
             continue
         if content not in seen and store.load(content) is None:
             found.append(row)

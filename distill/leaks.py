@@ -74,13 +74,11 @@ def _by_looks(
     known: Mapping[int, Leak],
 ) -> dict[int, Leak]:
     rows = [row for row in held_out if row.path in signatures]
-    asked = [
-        at for at, label in enumerate(labels) if at not in known and Path(label.path) in signatures
-    ]
+    asked = [at for at, label in enumerate(labels) if at not in known and label.place in signatures]
     if not rows or not asked:
         return {}
     theirs = np.stack([signatures[row.path] for row in rows])
-    ours = np.stack([signatures[Path(labels[at].path)] for at in asked])
+    ours = np.stack([signatures[labels[at].place] for at in asked])
     which, bits = nearest(ours, theirs)
     return {
         at: Leak(f"it looks like a {_split(rows[w])} video", rows[w].video, float(d))

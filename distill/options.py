@@ -201,11 +201,12 @@ class TrainingConfig:
 
 @dataclass
 class FinetuneConfig:
-    """A second stage of the student's training, on MOS alone, after one on pseudo-labels.
+    """A second stage of the student's training, on MOS alone, after one on all other labels.
 
     Attributes:
         epochs: of the second stage; 0 trains in one stage, on MOS and pseudo-labels together.
-        first: what the first stage learns from: pseudo (pseudo-labels alone) or all.
+        first: what the first stage learns from: pseudo (pseudo-labels, and further tables of
+            data.also), or all, the MOS too.
         lr, backbone_lr: peak learning rates of the second stage; None is a tenth of training's.
         ema_decay: of the second stage; None is training's.
         loss: term name -> weight of the second stage; loss@finetune.loss=NAME takes another of the

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from distill.data.identity import content_hash, seed_of
 from distill.data.looks import Look, further_looks, read_looks
 from distill.data.manifest import Row
 from distill.data.reader import VideoInfo, VideoReader
+from distill.data.spool import fetch_ahead, local
 from distill.data.views import View, at_full_count
 from distill.errors import VideoError, why
 
@@ -172,21 +175,42 @@ class VideoDataset(Dataset[Sample]):
         draw, index = key if isinstance(key, tuple) else (0, key)
         return self.sample(self.examples[index], index, draw)
 
+    def __getitems__(self, keys: Sequence[Any]) -> list[Sample]:
+        """A batch (DataLoader asks so); a remote video comes while the one before is decoded."""
+        samples = []
+        for at, key in enumerate(keys):
+            for one in keys[at : at + 2]:
+                fetch_ahead(self.example(one).row.path)
+            samples.append(self[key])
+        return samples
+
+    def example(self, key: Any) -> Example:
+        """The video of a key of ``__getitem__``."""
+        return self.examples[key[1] if isinstance(key, tuple) else key]
+
     def sample(self, example: Example, index: int, draw: int = 0) -> Sample:
         """A sample of a video that need not be one of ``examples``."""
-        path = example.row.path
         try:
-            content = content_hash(path) if self.frozen_views or not self.train else ""
-            seed = seed_of(self.seed, draw, index) if self.train else seed_of(content)
-            frozen = dict.fromkeys(self.frozen_views, seed_of(content))
-            cached = self.features.load(content) if self.features else None
-            wanted = {n: v for n, v in self.views.items() if not cached or n not in frozen}
-            looks = [Look(wanted, seed, self.train, frozen, self.augment)]
-            looks += further_looks(self.drawn, content, self.test_views)
-            found, info = read_looks(path, self.reader, looks)
-            views, *others = [_tensors(each) for each in found]
+            with local(example.row.path) as path:
+                return self._read(path, example, index, draw)
         except (VideoError, OSError) as error:
             return Sample(index, example, {}, error=why(error))
+
+    def _read(self, path: Path, example: Example, index: int, draw: int) -> Sample:
+        """From a file that is there.
+
+        Raises:
+            VideoError, OSError: it cannot be read.
+        """
+        content = content_hash(path) if self.frozen_views or not self.train else ""
+        seed = seed_of(self.seed, draw, index) if self.train else seed_of(content)
+        frozen = dict.fromkeys(self.frozen_views, seed_of(content))
+        cached = self.features.load(content) if self.features else None
+        wanted = {n: v for n, v in self.views.items() if not cached or n not in frozen}
+        looks = [Look(wanted, seed, self.train, frozen, self.augment)]
+        looks += further_looks(self.drawn, content, self.test_views)
+        found, info = read_looks(path, self.reader, looks, example.row.path)
+        views, *others = [_tensors(each) for each in found]
         if self.features and not cached:
             return Sample(index, example, {}, error=_NO_FEATURES)
         return Sample(index, example, views | (cached or {}), info, content, others=others)

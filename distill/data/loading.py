@@ -16,6 +16,7 @@ from distill.data.dataset import Batch, Example, Sample, VideoDataset, collate
 from distill.data.features import FeatureStore
 from distill.data.reader import VideoReader
 from distill.data.views import View
+from distill.errors import SpoolError
 
 log = logging.getLogger(__name__)
 _SMALL_SHARED_MEMORY = 1 << 30  # bytes; a batch of four teacher views is about 80 MB a video
@@ -94,6 +95,9 @@ class _Stream(VideoDataset):
     def __getitem__(self, key: tuple[int, Example]) -> Sample:  # type: ignore[override]
         index, example = key
         return self.sample(example, index)
+
+    def example(self, key: tuple[int, Example]) -> Example:
+        return key[1]
 
 
 def _batches(examples: Iterable[Example], size: int) -> Iterator[list[tuple[int, Example]]]:
@@ -180,4 +184,13 @@ class WatchedLoader(DataLoader[Sample]):
         self.waiting = waiting or Waiting()
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # a generator suffices
-        return self.waiting.watch(super().__iter__())
+        return _told(self.waiting.watch(super().__iter__()))
+
+
+def _told(batches: Iterator[Any]) -> Iterator[Any]:
+    """The same; torch puts a traceback in front of what a worker's error says."""
+    try:
+        yield from batches
+    except SpoolError as error:
+        text = str(error).rsplit(f"{SpoolError.__name__}: ", 1)[-1]
+        raise SpoolError(text.strip()) from error

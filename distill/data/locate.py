@@ -122,13 +122,22 @@ def _common_tail(a: tuple[str, ...], b: tuple[str, ...]) -> int:
     return count
 
 
-def files_below(root: Path, suffixes: Collection[str]) -> Iterable[PurePosixPath]:
+def files_below(
+    root: Path,
+    suffixes: Collection[str],
+    unreadable: Callable[[OSError], None] | None = None,
+) -> Iterable[PurePosixPath]:
     """Paths below the root of files with these suffixes (lower case), sorted within a folder.
 
     Links to folders are followed, each folder once; what is hidden (``._a.mp4``) is left out.
+
+    Args:
+        root: the folder.
+        suffixes: in lower case.
+        unreadable: told about folders that cannot be listed.
     """
     seen: set[tuple[int, int]] = set()
-    for folder, folders, files in os.walk(root, followlinks=True):
+    for folder, folders, files in os.walk(root, onerror=unreadable, followlinks=True):
         status = os.stat(folder)
         if (status.st_dev, status.st_ino) in seen:  # a link back to a folder above
             folders.clear()

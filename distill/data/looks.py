@@ -95,7 +95,7 @@ def further_looks(full: Mapping[str, View], content: str, count: int) -> list[Lo
 
 
 def read_looks(
-    path: Path, reader: VideoReader, looks: Sequence[Look]
+    path: Path, reader: VideoReader, looks: Sequence[Look], place: Path | None = None
 ) -> tuple[list[dict[str, np.ndarray]], VideoInfo]:
     """Decode one video once, the union of the indices of all, and fill every view of every look.
 
@@ -103,6 +103,7 @@ def read_looks(
         path: the file.
         reader: decodes it.
         looks: what wants to see it.
+        place: where the video is, if the file is a copy of it; views are told.
 
     Returns:
         For each look view name -> uint8 array; the metadata.
@@ -111,7 +112,7 @@ def read_looks(
         VideoError: it cannot be decoded, or is a strip: views enlarge the short side first; or a
             view that looks it up by its name does not find it.
     """
-    info = replace(reader.probe(path), path=str(path))
+    info = replace(reader.probe(path), path=str(place or path))
     if max(info.width, info.height) > _LONGEST * min(info.width, info.height):
         shape = f"pictures of {info.width}x{info.height}"
         raise VideoError(path, reader.name, f"{shape}: more than {_LONGEST} times as long as wide")

@@ -2,12 +2,13 @@
 
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
+from distill.data.places import RemotePath, is_url, name_of, url_problem, without_password
 from distill.data.rows import SPLITS, Manifest, Problem, Row, check_groups, split_by_group
-from distill.data.tables import TABLE_SUFFIXES, parse_number, read_list, read_table, write_table
+from distill.data.tables import parse_number, read_table, write_table
 from distill.errors import ManifestError
 
 COLUMNS = ("video", "mos", "mos_std", "split", "group")
@@ -40,8 +41,8 @@ def read_manifest(
     """
     path = Path(path)
     records = read_table(path, COLUMNS, columns, group_regex)
-    parsed = _parsed(path, records, Path(root) if root is not None else path.parent)
-    manifest = _sound(path, parsed)
+    parsed = parse(path, records, Path(root) if root is not None else path.parent)
+    manifest = sound(path, parsed)
     if "split" not in records[0][1]:
         rows = (row for _, _, row in parsed if isinstance(row, Row))
         manifest = split_by_group(manifest, (row.group for row in rows if row.split != "pool"))
@@ -49,7 +50,7 @@ def read_manifest(
     return manifest
 
 
-def _parsed(
+def parse(
     path: Path, records: list[tuple[int, dict[str, str]]], base: Path
 ) -> list[tuple[int, str, Row | str]]:
     """Line, video, and its row (the video there or not) or the reason why there is none."""
@@ -57,14 +58,19 @@ def _parsed(
     return [(line, video, _parse(path, line, video, record, base)) for line, video, record in named]
 
 
-def _sound(path: Path, parsed: list[tuple[int, str, Row | str]]) -> Manifest:
-    """The rows that can be used, each video once, and the problems of the others."""
+def sound(path: Path, parsed: list[tuple[int, str, Row | str]], remote: bool = False) -> Manifest:
+    """The rows that can be used, each video once, and the problems of the others.
+
+    Args:
+        path: of the table.
+        parsed: see ``parse``.
+        remote: whether videos may be elsewhere.
+    """
     seen: dict[str, Row] = {}
     problems: list[Problem] = []
     for line, video, found in parsed:
-        # Unlike Path.is_file, os.path.isfile is False for a name that is too long.
-        if isinstance(found, Row) and not os.path.isfile(found.path):
-            found = f"no such file: {found.path}"
+        if isinstance(found, Row):
+            found = absence(found.path, remote) or found
         if isinstance(found, Row):
             first = seen.get(str(found.path))
             if first is None:
@@ -87,57 +93,6 @@ def _sound(path: Path, parsed: list[tuple[int, str, Row | str]]) -> Manifest:
     return Manifest(path, rows, problems)
 
 
-def read_pool(source: Path) -> Manifest:
-    """Read an unlabelled pool: a folder, a list of paths, a table as above, or one video.
-
-    Labels and splits of a table are ignored. A folder is searched with its sub-folders.
-
-    Raises:
-        ManifestError: nothing there, or no video in it.
-    """
-    source = Path(os.path.normpath(source))  # one spelling of a path, as in read_manifest
-    if not source.exists():
-        raise ManifestError(f"{source}: no such file or folder")
-    if source.suffix.lower() in TABLE_SUFFIXES:
-        records = read_table(source, COLUMNS)
-        for _, cells in records:
-            for name in ("mos", "mos_std", "split"):
-                cells.pop(name, None)
-        return _sound(source, _parsed(source, records, source.parent))
-    problems: list[Problem] = []
-    entries: Iterable[tuple[int, str, Path]]
-    if source.is_dir():
-        entries = (
-            (0, file.relative_to(source).as_posix(), file)
-            for file in sorted(source.rglob("*"))
-            if file.is_file() and file.suffix.lower() in VIDEO_SUFFIXES
-        )
-    elif source.suffix.lower() in VIDEO_SUFFIXES:
-        entries = [(0, source.name, source)]
-    else:
-        entries = (
-            (number, text, Path(os.path.normpath(source.parent / text)))
-            for number, text in enumerate(read_list(source, _looked_for()), 1)
-            if text
-        )
-    rows_by_path: dict[str, Row] = {}
-    for line, video, file in entries:
-        if escaped(str(file)) != str(file):
-            reason = "its path is not UTF-8, which a label store cannot hold; rename it"
-            problems.append(Problem(str(source), line, escaped(video), reason))
-        elif not os.path.isfile(file):
-            problems.append(Problem(str(source), line, video, f"no such file: {file}"))
-        elif str(file) in rows_by_path:
-            reason = "listed twice; used once"
-            problems.append(Problem(str(source), line, video, reason, repeated=True))
-        else:
-            rows_by_path[str(file)] = Row(video, file, group=video, line=line)
-    if not rows_by_path:
-        listed = "".join(f"\n  {problem}" for problem in problems[:5])
-        raise ManifestError(f"{source}: no video found ({_looked_for()}){listed}")
-    return Manifest(source, list(rows_by_path.values()), problems)
-
-
 def write_manifest(path: Path, rows: Sequence[Row]) -> None:
     """Write rows as a table that ``read_manifest`` reads back; paths as each row names them.
 
@@ -151,8 +106,22 @@ def write_manifest(path: Path, rows: Sequence[Row]) -> None:
     write_table(path, [*COLUMNS, *extra], table)
 
 
-def _looked_for() -> str:
+def looked_for() -> str:
+    """For messages."""
     return f"looked for {' '.join(sorted(VIDEO_SUFFIXES))}"
+
+
+def absence(path: Path, remote: bool) -> str:
+    """Why there is no video at a path, or ''; whether a remote one is there shows when it is read.
+
+    Args:
+        path: a file's or a URL.
+        remote: whether videos may be elsewhere.
+    """
+    if isinstance(path, RemotePath):
+        return url_problem(path.url) if remote else "a URL: only pools may be elsewhere; copy it"
+    # Unlike Path.is_file, os.path.isfile is False for a name that is too long.
+    return "" if os.path.isfile(path) else f"no such file: {path}"
 
 
 def escaped(text: str) -> str:
@@ -173,7 +142,7 @@ def _parse(path: Path, line: int, video: str, record: dict[str, str], base: Path
         raise ManifestError(f"{path}, line {line}: unknown split {split!r}{hint}")
     if not video:
         return "the cell `video` is empty"
-    file = Path(os.path.normpath(base / video))
+    file = RemotePath(video) if is_url(video) else Path(os.path.normpath(base / video))
     numbers: dict[str, float] = {}
     for name in ("mos", "mos_std"):
         text = (record.get(name) or "").strip()
@@ -190,7 +159,11 @@ def _parse(path: Path, line: int, video: str, record: dict[str, str], base: Path
     elif math.isnan(numbers["mos"]):
         return f"a {split} video needs a mos; the cell is empty"
     extra = {name: value for name, value in record.items() if name not in COLUMNS}
-    group = (record.get("group") or "").strip() or Path(os.path.normpath(video)).as_posix()
+    group = (record.get("group") or "").strip()
+    if isinstance(file, RemotePath):
+        video = name_of(without_password(video))
+        group = group or video
+    group = group or Path(os.path.normpath(video)).as_posix()
     return Row(video, file, split=split, group=group, line=line, extra=extra, **numbers)
 
 

@@ -2,8 +2,8 @@
 
 from array import array
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
+from distill.data.places import place_of
 from distill.data.rows import Row
 
 
@@ -31,7 +31,7 @@ class Pool:
     def __getitem__(self, at: int) -> Row:
         """A row by its position, 0 to len - 1."""
         path, video, *group = self._words(at)
-        return Row(video, Path(path), group=group[0] if group else video)
+        return Row(video, place_of(path), group=group[0] if group else video)
 
     def paths(self) -> Iterator[str]:
         """Of all videos, in order."""

@@ -17,7 +17,8 @@ from distill.data.loading import eval_loader
 from distill.data.manifest import Row
 from distill.data.perceptual import LENGTH, Signature
 from distill.data.reader import VideoReader
-from distill.errors import CacheError
+from distill.data.spool import local
+from distill.errors import CacheError, VideoError
 
 log = logging.getLogger(__name__)
 # Raise it when the code changes what comes out: of the view, of readers, of resizing.
@@ -91,7 +92,9 @@ def sign(
     contents: dict[Path, str] = {}
     for path, content in videos.items():
         try:
-            contents[path] = content or content_hash(path)
+            contents[path] = content or _content(path)
+        except VideoError as error:
+            failed[path] = error.reason
         except OSError as error:
             failed[path] = str(error.strerror or error)
     first: dict[str, Path] = {}
@@ -126,3 +129,8 @@ def sign(
     broken = {contents[path]: why for path, why in failed.items() if path in contents}
     failed |= {path: broken[c] for path, c in contents.items() if c in broken}
     return {path: known[c] for path, c in contents.items() if c in known}, failed
+
+
+def _content(path: Path) -> str:
+    with local(path) as file:
+        return content_hash(file)

@@ -152,13 +152,15 @@ def read_list(path: Path, looked_for: str) -> list[str]:
     Raises:
         ManifestError: it is not text.
     """
+    no_list = f"{path}: neither a list of paths in UTF-8 nor a video by its name ({looked_for})"
     try:
         with path.open(encoding="utf-8-sig") as file:
-            return [line.strip() for line in file]
+            lines = [line.strip() for line in file]
     except UnicodeDecodeError as error:
-        raise ManifestError(
-            f"{path}: neither a list of paths in UTF-8 nor a video by its name ({looked_for})"
-        ) from error
+        raise ManifestError(no_list) from error
+    if any("\0" in line for line in lines[:100]):  # an archive of texts, say
+        raise ManifestError(no_list)
+    return lines
 
 
 def write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[str | float]]) -> None:

@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 
 from distill.data.identity import content_hash, seed_of
 from distill.data.looks import Look, further_looks, read_looks
+from distill.data.places import RemotePath
 from distill.data.reader import VideoInfo, VideoReader
 from distill.data.rows import Row
 from distill.data.views import at_full_count
@@ -95,10 +97,11 @@ class OnnxModel:
     def see(self, reader: VideoReader, row: Row) -> Seen:
         """Decode a video once and make its views: those of ``VideoDataset``, bit for bit."""
         try:
-            content = content_hash(row.path)
-            looks = [Look(self.views, seed_of(content), False)]
-            looks += further_looks(self._full, content, self.test_views)
-            found, info = read_looks(row.path, reader, looks)
+            with _local(row.path) as path:
+                content = content_hash(path)
+                looks = [Look(self.views, seed_of(content), False)]
+                looks += further_looks(self._full, content, self.test_views)
+                found, info = read_looks(path, reader, looks, row.path)
         except (VideoError, OSError) as error:
             return Seen(row, error=why(error))
         return Seen(row, found, info, content)
@@ -162,6 +165,15 @@ class OnnxModel:
             for look, views in enumerate(videos[0].looks)
         ]
         return np.mean([score.astype(np.float64) for score, _ in says], axis=0), says[0][1]
+
+
+def _local(path: Path) -> AbstractContextManager[Path]:
+    """The file itself, or a remote one's copy; only that needs more than this module does."""
+    if not isinstance(path, RemotePath):
+        return nullcontext(path)
+    from distill.data.spool import local
+
+    return local(path)
 
 
 def onnxruntime() -> Any:

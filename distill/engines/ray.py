@@ -22,6 +22,7 @@ import numpy as np
 import distill
 from distill import errors
 from distill.bundle import Bundle
+from distill.data.places import place_of
 from distill.data.pool import Pool
 from distill.data.rows import Row
 from distill.engines.job import Job, Labeller, Tell, Told, begun_at, rest
@@ -149,7 +150,8 @@ def _unpacked(text: str) -> tuple[list[Chunk], dict[int, Row]]:
         chunks.append(
             Chunk(each["start"], bytes.fromhex(each["keys"]), tuple(each["done"]), each["round"])
         )
-        rows |= {at: Row(video, Path(path), group=group) for at, video, path, group in each["rows"]}
+        for at, video, path, group in each["rows"]:
+            rows[at] = Row(video, place_of(path), group=group)
     return chunks, rows
 
 

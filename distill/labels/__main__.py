@@ -2,6 +2,7 @@
 
 python -m distill.labels STORE
 python -m distill.labels STORE --csv FILE      filename,score, as E-VQA and KVQ share theirs
+python -m distill.labels STORE --sources FILE  the best video of each content, for make_ladder.py
 """
 
 import argparse
@@ -12,6 +13,7 @@ import numpy as np
 
 from distill.doors import plain_door
 from distill.labels.scores_csv import write_scores
+from distill.labels.sources import write_sources
 from distill.labels.store import LabelStore
 from distill.labels.summary import summarise
 
@@ -24,11 +26,19 @@ def run(words: Sequence[str]) -> int:
     )  # fmt: skip
     parser.add_argument("store", type=Path, help="folder of a label store")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the scores there")
+    parser.add_argument("--sources", type=Path, metavar="FILE", help="write the best videos there")
+    parser.add_argument(
+        "--least", type=float, default=float("-inf"), metavar="SCORE",
+        help="of --sources: leave out contents whose best video scores lower",
+    )  # fmt: skip
     options = parser.parse_args(words)
     store = LabelStore(options.store)
     print(told(store))
     if options.csv:
         print(f"{write_scores(store, options.csv)} scores -> {options.csv}")
+    if options.sources:
+        count = write_sources(store, options.sources, options.least)
+        print(f"{count} sources -> {options.sources}")
     return 0
 
 

@@ -4,10 +4,13 @@ import hashlib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from distill.data.places import place_of
 
 KEY_BYTES = 16
 SCHEMA = pa.schema(
@@ -38,8 +41,8 @@ class Label:
     """One row: a pseudo-label, or why there is none.
 
     Attributes:
-        video, path, content, group: as the pool has it, and where it is, which is its identity in
-            a store; ``content`` is the content hash.
+        video, path, content, group: as the pool has it, and where it is, a path or a URL, which is
+            its identity in a store; ``content`` is the content hash.
         status: ``ok`` or ``failed``.
         score: calibrated, on the MOS scale.
         raw: the network's.
@@ -67,6 +70,11 @@ class Label:
     codec: str = ""
     seconds: float = 0.0
     reason: str = ""
+
+    @property
+    def place(self) -> Path:
+        """``path``, as rows hold it."""
+        return place_of(self.path)
 
 
 def keys_of(paths: Iterable[str]) -> np.ndarray:

@@ -120,9 +120,10 @@ class LabelStore:
             for name, was, now in _differences(key, self.meta[key], mine.get(key))
         ]
         if differ:
+            same = self.meta.get("teacher") == mine.get("teacher")
+            whose = "was begun with other settings" if same else "belongs to another teacher"
             raise LabelStoreError(
-                f"{self.folder}: belongs to another teacher: {'; '.join(differ)}; give another"
-                " store=FOLDER"
+                f"{self.folder}: {whose}: {'; '.join(differ)}; give another store=FOLDER"
             )
 
     def expect(self, videos: int) -> None:

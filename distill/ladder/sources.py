@@ -12,7 +12,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from distill.data.identity import content_hash, seed_of
-from distill.data.manifest import COLUMNS, SPLITS, Problem, Row, read_pool
+from distill.data.manifest import COLUMNS, SPLITS, Problem, Row
+from distill.data.pool_sources import read_pool
 from distill.data.reader import VideoInfo, VideoReader
 from distill.data.tables import TABLE_SUFFIXES, read_table
 from distill.errors import ManifestError, VideoError

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distill.config import folder
-from distill.data.manifest import Row, read_manifest, read_pool
+from distill.data.manifest import Row, read_manifest
+from distill.data.pool_sources import read_pool
 from distill.errors import BundleError, ConfigError, ExportError
 from distill.options import time_limit_option
 from distill.specification import find_bundle, is_export, read_spec

@@ -1,4 +1,4 @@
-"""Two stages of a student: pseudo-labels first, then the MOS alone at a small learning rate."""
+"""Two stages of a student: what others labelled first, then the MOS at a small learning rate."""
 
 import logging
 import math
@@ -32,17 +32,19 @@ def stages_of(
         config: of the command; its ``finetune`` says what the second stage does differently.
 
     Raises:
-        ConfigError: there are no pseudo-labels for the first stage.
+        ConfigError: there is nothing but the main table's MOS.
     """
     options, training = config.finetune, config.training
-    first = [e for e in examples if e.pseudo or options.first == "all"]
-    if not any(example.pseudo for example in first):
+    second = [e for e in examples if not e.pseudo and e.dataset == 0]
+    first = [e for e in examples if e.pseudo or e.dataset != 0 or options.first == "all"]
+    if len(second) == len(examples):
         raise ConfigError(
-            f"finetune.epochs={options.epochs}: the first stage learns from pseudo-labels, and"
-            " there are none (labels=none); leave it out, or name a store with labels=FOLDER"
+            f"finetune.epochs={options.epochs}: the first stage learns from pseudo-labels and"
+            " further tables, and there are none (labels=none); leave it out, or name a store with"
+            " labels=FOLDER, or tables with data.also"
         )
     tenth = (training.lr / 10, training.backbone_lr / 10)
-    second = replace(
+    slower = replace(
         training,
         epochs=options.epochs,
         lr=tenth[0] if options.lr is None else options.lr,
@@ -55,12 +57,8 @@ def stages_of(
     share = training.pseudo_share if options.first == "all" else None
     return [
         (FIRST, first, replace(config, training=replace(training, pseudo_share=share))),
-        (
-            SECOND,
-            [e for e in examples if not e.pseudo],
-            replace(config, training=second, loss=options.loss, guide=GuideConfig()),
-        ),
-    ]  # fmt: skip
+        (SECOND, second, replace(config, training=slower, loss=options.loss, guide=GuideConfig())),
+    ]
 
 
 def fit_two_stages(
@@ -86,7 +84,7 @@ def fit_two_stages(
         None on every process but the first.
 
     Raises:
-        ConfigError: there are no pseudo-labels.
+        ConfigError: there is nothing but the main table's MOS.
         Interrupted: a signal; a checkpoint was written.
 
     Source: E-VQA (NTIRE 2025, third): fidelity on 52,000 pseudo-labelled videos, then PLCC on KVQ

@@ -117,10 +117,21 @@ def tell_estimate(
             log.warning("%s: %s", label.video, label.reason)
     log.info(
         "dry run: %d of %d videos in %.1f s, %d failed: %.2f videos a second, start included. The"
-        " whole will take about %.2f hours and %.1f MB. Nothing was written",
-        len(labels), len(left), spent, failed, rate, found["hours"], found["bytes"] / 1e6,
+        " whole will take about %s and %s. Nothing was written",
+        len(labels), len(left), spent, failed, rate, _told_hours(found["hours"]),
+        _told_bytes(found["bytes"]),
     )  # fmt: skip
     return found
+
+
+def _told_hours(hours: float) -> str:
+    if hours >= 1:
+        return f"{hours:.1f} hours"
+    return f"{60 * hours:.0f} minutes" if hours >= 1 / 60 else f"{3600 * hours:.0f} s"
+
+
+def _told_bytes(size: float) -> str:
+    return f"{size / 1e6:.0f} MB" if size >= 1e7 else f"{size / 1e3:.0f} kB"
 
 
 def store_bytes(labels: Sequence[Label], videos: int, commit_every: int) -> int:

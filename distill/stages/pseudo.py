@@ -1,6 +1,7 @@
 """Pseudo-labels on their way into a training: read, checked for leaks, weighed, reported."""
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,9 +17,11 @@ from distill.data.dataset import Example
 from distill.data.identity import content_hash
 from distill.data.manifest import Row
 from distill.data.perceptual import comparable
+from distill.data.places import is_url
 from distill.data.reader import VideoReader
 from distill.data.signatures import SignatureStore, sign
-from distill.errors import Interrupted, LabelStoreError
+from distill.data.spool import local
+from distill.errors import Interrupted, LabelStoreError, VideoError
 from distill.labels import Label, LabelStore
 from distill.leaks import find_leaks
 from distill.options import decoding_workers
@@ -54,12 +57,12 @@ def choose_labels(
             store.folder, len(rows), total, store.folder,
         )  # fmt: skip
     labels = sorted((label for label in rows if label.status == "ok"), key=lambda x: x.path)
-    gone = [at for at, label in enumerate(labels) if not Path(label.path).is_file()]
+    gone = [at for at, label in enumerate(labels) if _is_gone(label)]
     contents: dict[Path, str] = {}
     if config.leak_check != "none":
         contents = {row.path: _content(row.path) for row in (*labelled, *held_out)}
         # Scores from elsewhere come without hashes.
-        labels = [x if x.content else replace(x, content=_content(Path(x.path))) for x in labels]
+        labels = [x if x.content else replace(x, content=_content(x.place)) for x in labels]
     mine = {
         **{contents[row.path]: row.video for row in labelled if contents.get(row.path)},
         **{str(row.path): row.video for row in labelled},
@@ -70,6 +73,7 @@ def choose_labels(
         if label.path in mine or (label.content and label.content in mine)
     }
     out = {*gone, *labelled_at}
+    _tell_remote(labels)
     left = [label for at, label in enumerate(labels) if at not in out]
     signatures = _signatures(left, held_out, contents, config, reader)
     looks = signatures if config.leak_check == "perceptual" else {}
@@ -92,7 +96,7 @@ def examples_of(decisions: Sequence[Decision], weight: float) -> list[Example]:
     """
     return [
         Example(
-            Row(d.label.video, Path(d.label.path), group=d.label.group),
+            Row(d.label.video, d.label.place, group=d.label.group),
             target=d.target, weight=weight * d.weight, pseudo=True, error=d.label.std,
         )
         for d in decisions
@@ -114,7 +118,7 @@ def _signatures(
     if config.dry_run:
         log.info("dry run: looks and decoded frames of the videos are not compared")
         return {}
-    videos = {Path(label.path): label.content for label in labels}
+    videos = {label.place: label.content for label in labels}
     if looks:
         videos |= {row.path: contents[row.path] for row in held_out}
     store = SignatureStore(cache_folder() / "signatures")
@@ -169,6 +173,23 @@ def _tell(found: Sequence[Decision], store: LabelStore) -> None:
 
 def _content(path: Path) -> str:
     try:
-        return content_hash(path)
-    except OSError:  # who decodes it will say why
+        with local(path) as file:
+            return content_hash(file)
+    except (OSError, VideoError):  # who decodes it will say why
         return ""
+
+
+def _is_gone(label: Label) -> bool:
+    """Whether a file is; to ask for each remote video takes as long as a page of a browser."""
+    return not is_url(label.path) and not os.path.isfile(label.path)
+
+
+def _tell_remote(labels: Sequence[Label]) -> None:
+    """What it costs to learn from videos that are elsewhere."""
+    count = sum(is_url(label.path) for label in labels)
+    if count:
+        log.warning(
+            "%d of %d pseudo-labelled videos are remote: each is fetched again in every epoch, and"
+            " once for the leak check; where that is slow or costs money, copy them here and label"
+            " the copies (docs/labels.md)", count, len(labels),
+        )  # fmt: skip

@@ -3,6 +3,7 @@
     python pseudo_label.py                                  newest teacher, the demo's pool
     python pseudo_label.py pool=FOLDER                      your videos, with sub-folders
     python pseudo_label.py pool=videos.txt                  a list of paths, or a CSV table
+    python pseudo_label.py pool=s3://bucket/videos/         elsewhere, or pool.tar: docs/labels.md
     python pseudo_label.py pool=FOLDER dry_run=true         what it will take, from a sample
     python pseudo_label.py teacher_bundle=DIR store=DIR
     python pseudo_label.py store=DIR                        go on with a store after a kill
@@ -26,9 +27,12 @@ from omegaconf import DictConfig
 
 from distill import plots
 from distill.bundle import Bundle
-from distill.config import PseudoLabelConfig, folder, to_config
-from distill.data.manifest import Manifest, read_pool
+from distill.config import PseudoLabelConfig, folder, place, to_config
+from distill.data import spool
+from distill.data.manifest import Manifest
+from distill.data.places import RemotePath
 from distill.data.pool import Pool
+from distill.data.pool_sources import read_pool
 from distill.data.readers import make_reader
 from distill.engines.job import Job, Labeller
 from distill.errors import Interrupted, ManifestError
@@ -128,7 +132,9 @@ def _left(pool: Pool, where: Path, meta: dict[str, Any], config: PseudoLabelConf
 
 def _pool(config: PseudoLabelConfig) -> Manifest:
     if config.pool is not None:
-        pool = read_pool(folder(config.pool))
+        pool = read_pool(place(config.pool), remote=True)
+        if any(isinstance(row.path, RemotePath) for row in pool.rows):
+            spool.clean()
         tell_problems(pool.problems, len(pool.rows))
         return pool
     manifest = load_manifest(config.data)

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from distill.config import folder
-from distill.data.manifest import VIDEO_SUFFIXES, Row, read_pool
+from distill.config import folder, place
+from distill.data.manifest import VIDEO_SUFFIXES, Row
+from distill.data.pool_sources import read_pool
 from distill.errors import BundleError, ConfigError, Interrupted
 from distill.options import decoding_workers, time_limit_option
 from distill.scored import Scored
@@ -162,10 +163,10 @@ def _rows(videos: Sequence[str]) -> tuple[list[Row], dict[str, str]]:
     rows: dict[str, Row] = {}
     left_out: dict[str, str] = {}
     for name in videos:
-        path = folder(name)
+        path = place(name)
         prefix = f"{name.rstrip('/')}/" if path.is_dir() else ""
         typed = not prefix and path.suffix.lower() in VIDEO_SUFFIXES
-        pool = read_pool(path)
+        pool = read_pool(path, remote=True)
         for row in pool.rows:
             video = name if typed else prefix + row.video
             rows.setdefault(str(row.path), Row(video, row.path))

@@ -203,5 +203,6 @@ def test_a_dry_run_says_what_it_will_take(
     assert found["hours"] == pytest.approx(40 / found["videos_per_second"] / 3600)
     written = sum(part.stat().st_size for part in LabelStore(place / "store").parts())
     assert found["bytes"] == pytest.approx(written, rel=0.1)
-    assert "Nothing was written" in caplog.text
+    kilobytes = found["bytes"] / 1000
+    assert f" and {kilobytes:.0f} kB. Nothing was written" in caplog.text
     assert _here(place, place / "store", tmp_path / "run", "dry_run=true")["videos"] == 0

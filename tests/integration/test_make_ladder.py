@@ -17,7 +17,8 @@ import psutil
 import pytest
 from filelock import FileLock
 
-from distill.data.manifest import read_manifest, read_pool
+from distill.data.manifest import read_manifest
+from distill.data.pool_sources import read_pool
 from distill.stages.make_ladder import run
 from tests.helpers.video_files import FFMPEG, X264, ffmpeg
 

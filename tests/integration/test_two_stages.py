@@ -90,7 +90,10 @@ def test_every_batch_has_the_share_of_pseudo_labels(
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        (["labels=none", *STAGES], "the first stage learns from pseudo-labels, and there are none"),
+        (
+            ["labels=none", *STAGES],
+            "first stage learns from pseudo-labels and further tables, and there are",
+        ),
         (["labels=none", "training.pseudo_share=0.5"], "there are no pseudo-labelled videos"),
         (["finetune.first=some"], "finetune.first='some' is not a choice"),
         (["finetune.epochs=-1"], "finetune.epochs=-1 is below 0"),

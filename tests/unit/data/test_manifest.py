@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill.data.manifest import Row, read_manifest, read_pool, write_manifest
+from distill.data.manifest import Row, read_manifest, write_manifest
+from distill.data.pool_sources import read_pool
 from distill.errors import ManifestError
 from tests.helpers.tables import ODD_NAMES, refused, summary, table
 

@@ -1,10 +1,15 @@
 """Unlabelled pools: folders, lists, tables and single videos."""
 
+import errno
 import math
 import os
 from pathlib import Path
+from typing import Any
 
-from distill.data.manifest import read_manifest, read_pool
+import pytest
+
+from distill.data.manifest import read_manifest
+from distill.data.pool_sources import read_pool
 from tests.helpers.tables import ODD_NAMES, refused, summary, table
 
 
@@ -83,3 +88,28 @@ def test_a_file_name_that_is_not_utf8_is_a_problem_and_not_a_crash(tmp_path: Pat
     assert "not UTF-8" in problem.reason and str(problem).startswith(f"{tmp_path}: 'caf")
     str(problem).encode("utf-8")
     problem.video.encode("utf-8")
+
+
+def test_folders_that_cannot_be_listed_are_told_links_followed_and_hidden_files_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("pool/a.mp4", "pool/._a.mp4", "pool/locked/b.mp4", "elsewhere/c.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "pool" / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "pool" / "link" / "back").symlink_to(tmp_path / "pool")
+    real = os.scandir
+
+    def scandir(path: Any = ".") -> Any:  # root may list every folder, so none can be locked
+        if str(path).endswith("locked"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    pool = read_pool(tmp_path / "pool")
+    assert [row.video for row in pool.rows] == ["a.mp4", "link/c.mp4"]
+    (problem,) = pool.problems
+    assert str(problem) == (
+        f"{tmp_path}/pool: 'locked': its videos are left out: the folder cannot be listed"
+        " (Permission denied)"
+    )

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from distill.data.manifest import read_manifest, read_pool, write_manifest
+from distill.data.manifest import read_manifest, write_manifest
+from distill.data.pool_sources import read_pool
 from distill.errors import ConfigError, DistillError
 from tests.helpers.tables import ODD_NAMES, table
 
