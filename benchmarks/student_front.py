@@ -4,10 +4,11 @@
     python benchmarks/student_front.py FOLDER --out DIR --minutes 60
     python benchmarks/student_front.py --tables             print what is finished; test, paired
 
-The first 14 train contents (sorted by name) are labelled, the other 41 are the pool. One teacher,
-one label store; then every run of ``PLAN`` that is not in the table yet, each a process as a user
-types it. A finished run is a row of students/measured.csv, which ``student=fit`` goes by. Killed,
-the next start goes on with the run that was broken off. The test split is read by --tables alone.
+The first 14 train contents (sorted by name) are labelled, the other 41 are the pool. Once: a
+teacher, its labels of the pool, and a ladder (VMAF) made of the pool's best videos by these labels.
+Then every run of ``plan`` that is not in the table yet, each a process as a user types it. A
+finished run is a row of students/measured.csv, which ``student=fit`` goes by. Killed, the next
+start goes on with the run that was broken off. The test split is read by --tables alone.
 """
 
 import argparse
@@ -36,28 +37,31 @@ from students.rungs import ARM, COLUMNS, MEASURED, RUNGS
 
 LABELLED = 14  # contents, the first by name
 LADDER = {rung.name: rung for rung in RUNGS}
-FRONT = {  # budget in GMACs: the rung that is trained for it
-    0.5: "mixed_lite0_1x224",
-    2: "mixed_lite0_4x224",
-    5: "mixed_lite2_8x224",
-    10: "mixed_lite2_8x320",
-    20: "mixed_lite2_8x448",
+# Rungs that differ in frames alone are one training: the second is the first, calibrated anew.
+TRAINED_AS = {
+    "mixed_lite0_1x224": "mixed_lite0_4x224",
+    "mixed_lite0_12x224": "mixed_lite0_4x224",
+    "mixed_lite2_16x224": "mixed_lite2_8x224",
 }
-THREE_SEEDS = (0.5, 2)  # budgets
-# Pseudo-labels first, then the MOS alone: the same 141 steps of 28 videos as without pseudo-labels.
-STEPS = ["training.val_every=7"]
+SEEDED, ALONE = "mixed_lite0_4x224", ("mixed_lite2_8x224", "mixed_lite2_8x320")
+# What others labelled first, then the MOS alone: about as many steps of 28 videos as the MOS alone.
+SECOND = ["finetune.epochs=16", "finetune.lr=5e-4", "finetune.backbone_lr=2e-4",
+          "loss@finetune.loss=correlation"]  # fmt: skip
+BOTH = ["training.epochs=4", "training.val_every=4", *SECOND]  # 84 and 64 steps
 ARMS = {
-    ARM: ["training.epochs=7", "finetune.epochs=16", "finetune.lr=5e-4",
-          "finetune.backbone_lr=2e-4", "loss@finetune.loss=correlation"],
-    "mos": ["labels=none", "training.epochs=35"],
-}  # fmt: skip
-LOSS_RUNG, LOSS_ARM = "mixed_lite0_4x224", "mos"
-LOSSES = "mse plcc correlation ranking adaptive_rank e_vqa fast_vqa distribution".split()
-DOUBT = {
-    "doubt_drop": ["doubt.rule=quantile", "doubt.quantile=0.7"],
-    "doubt_weigh": ["doubt.rule=sigma", "doubt.action=weigh", "doubt.sigma=1"],
-    "unlevelled": ["doubt.shrink=1"],
+    ARM: ["LABELS", "LADDER", *BOTH],
+    "mos": ["labels=none", "training.epochs=35", "training.val_every=7"],  # 140 steps
+    "pseudo": ["LABELS", "training.epochs=7", "training.val_every=7", *SECOND],  # 77 and 64
+    "ladder": ["labels=none", "LADDER", "training.epochs=8", "training.val_every=4", *SECOND],
 }
+DOUBT = {
+    "doubt_drop": [*ARMS["pseudo"], "doubt.rule=quantile", "doubt.quantile=0.7"],
+    "doubt_weigh": [*ARMS["pseudo"], "doubt.rule=sigma", "doubt.action=weigh", "doubt.sigma=1"],
+    "unlevelled": [*ARMS["pseudo"], "doubt.shrink=1"],
+}
+# Losses on the MOS alone, in 60 steps.
+SHORT = ["labels=none", "training.epochs=15", "training.val_every=5"]
+LOSSES = "mse plcc correlation ranking adaptive_rank e_vqa fast_vqa distribution".split()
 
 
 @dataclass(frozen=True)
@@ -76,19 +80,28 @@ class Training:
 
 
 def plan() -> Iterator[Training]:
-    """Every run, the most wanted first."""
+    """Every run, the most wanted first; a run that another is calibrated from comes before it."""
     for seed in range(3):
-        for budget in THREE_SEEDS:
-            for arm, words in ARMS.items():
-                yield Training(FRONT[budget], arm, seed, tuple(words))
-    for budget in FRONT:
-        if budget not in THREE_SEEDS:
-            yield Training(FRONT[budget], ARM, 0, tuple(ARMS[ARM]))
-    for arm, words in DOUBT.items():
-        yield Training(LOSS_RUNG, arm, 0, (*ARMS[ARM], *words))
+        for arm in (ARM, "mos"):
+            yield Training(SEEDED, arm, seed, tuple(ARMS[arm]))
+    for rung, of in TRAINED_AS.items():
+        if of == SEEDED:
+            for seed in range(3):
+                for arm in (ARM, "mos"):
+                    yield Training(rung, arm, seed, ())
+    for rung in ALONE:
+        yield Training(rung, ARM, 0, tuple(ARMS[ARM]))
+        for other, of in TRAINED_AS.items():
+            if of == rung:
+                yield Training(other, ARM, 0, ())
     for loss in LOSSES:
         bins = ["student.bins=16"] if loss == "distribution" else []
-        yield Training(LOSS_RUNG, f"loss_{loss}", 0, (*ARMS[LOSS_ARM], f"loss={loss}", *bins))
+        yield Training(SEEDED, f"loss_{loss}", 0, (*SHORT, f"loss={loss}", *bins))
+    for arm in ("pseudo", "ladder"):
+        for seed in range(3):
+            yield Training(SEEDED, arm, seed, tuple(ARMS[arm]))
+    for arm, words in DOUBT.items():
+        yield Training(SEEDED, arm, 0, tuple(words))
 
 
 def main() -> int:
@@ -138,7 +151,7 @@ def _type(door: str, *words: str) -> None:
 
 
 def teach(table: Path, out: Path) -> None:
-    """The teacher and its labels, once."""
+    """The teacher, its labels and the ladder, once."""
     if not (out / "teacher" / "result.json").is_file():
         resume = [f"resume='{out / 'teacher'}'"] if any(out.glob("teacher/**/*.ckpt")) else []
         _type("train_teacher.py", *_data(table), f"hydra.run.dir='{out / 'teacher'}'", *resume)
@@ -146,21 +159,28 @@ def teach(table: Path, out: Path) -> None:
         _type("pseudo_label.py", f"teacher_bundle='{out / 'teacher' / 'bundle'}'", *_data(table),
               f"store='{out / 'labels' / 'store'}'",
               f"hydra.run.dir='{out / 'labels'}'")  # fmt: skip
+    if not (out / "ladder" / "manifest.csv").is_file():
+        _type("-m", "distill.labels", str(out / "labels" / "store"),
+              "--sources", str(out / "sources.csv"))  # fmt: skip
+        _type("make_ladder.py", str(out / "sources.csv"), "--out", str(out / "ladder"),
+              "--seconds", "2.4")  # fmt: skip
 
 
 def train(training: Training, table: Path, out: Path) -> None:
     """One run, and its row."""
-    folder = out / training.name
-    rung = LADDER[training.rung]
-    resume = [f"resume='{folder}'"] if any(folder.glob("**/checkpoints/*.ckpt")) else []
-    labels = [f"labels='{out / 'labels' / 'store'}'"]
-    words = [word for word in training.words if not word.startswith("labels=")]
-    labels = [w for w in training.words if w.startswith("labels=")] or labels
+    folder, rung = out / training.name, LADDER[training.rung]
+    if training.rung in TRAINED_AS:
+        of = Training(TRAINED_AS[training.rung], training.arm, training.seed, ()).name
+        words = ["training=none", f"init='{out / of / 'bundle'}'"]
+    else:
+        meant = {"LABELS": f"labels='{out / 'labels' / 'store'}'",
+                 "LADDER": f"data.also=['{out / 'ladder' / 'manifest.csv'}']"}  # fmt: skip
+        words = [meant.get(word, word) for word in training.words]
     student = [f"student.{key}={value}" for key, value in rung.options.items()]
+    resume = [f"resume='{folder}'"] if any(folder.glob("**/checkpoints/*.ckpt")) else []
     if not (folder / "result.json").is_file():
-        _type("train_student.py", f"student={rung.student}", *student, *STEPS, *words, *labels,
-              *_data(table), f"seed={training.seed}", f"hydra.run.dir='{folder}'",
-              *resume)  # fmt: skip
+        _type("train_student.py", f"student={rung.student}", *student, *words, *_data(table),
+              f"seed={training.seed}", f"hydra.run.dir='{folder}'", *resume)  # fmt: skip
     result = json.loads((folder / "result.json").read_text())
     row = {
         "rung": training.rung, "arm": training.arm, "seed": training.seed,
@@ -223,13 +243,12 @@ def _folder(row: dict[str, str]) -> str:
 
 
 def _pairs(keys: list[tuple[str, str]]) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
-    """With pseudo-labels against without; rules of doubt against none; losses against MSE."""
+    """With others' labels against without; rules of doubt against none; losses against MSE."""
+    bases = {**dict.fromkeys((ARM, "pseudo", "ladder"), "mos"), **dict.fromkeys(DOUBT, "pseudo"),
+             **{f"loss_{loss}": "loss_mse" for loss in LOSSES if loss != "mse"}}  # fmt: skip
     for rung, arm in keys:
-        base = {ARM: "mos", **dict.fromkeys(DOUBT, ARM)}.get(arm)
-        if arm.startswith("loss_") and arm != "loss_mse":
-            base = "loss_mse"
-        if base is not None and (rung, base) in keys:
-            yield (rung, arm), (rung, base)
+        if (rung, bases.get(arm, "")) in keys:
+            yield (rung, arm), (rung, bases[arm])
 
 
 def _test_scores(run: Path, test: list) -> np.ndarray:  # type: ignore[type-arg]

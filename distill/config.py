@@ -214,7 +214,11 @@ class TrainStudentConfig(LearningConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least("training.epochs", self.training.epochs, 1)
+        if self.training.epochs == 0 and (self.init is None or self.finetune.epochs):
+            raise ConfigError(
+                "training.epochs=0 (training=none) calibrates a trained student anew, at another"
+                " student.num_frames or test_views: it needs init=BUNDLE, and no finetune.epochs"
+            )
         at_least("rounds", self.rounds, 1)
         for name, example in (
             ("budget", "the cap in GMACs a video, for example +budget=120"),

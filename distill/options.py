@@ -99,7 +99,7 @@ class TrainingConfig:
 
     Attributes:
         epochs: passes over the training videos; 0 (training=none) trains nothing: a teacher of
-            published scores is calibrated as it is.
+            published scores, or a student with init=BUNDLE, is calibrated as it is.
         batch_size: videos per batch and device; the losses rank videos within the joint batch.
         chunk: videos that go through the network at a time: a batch as large as the losses want it,
             at the memory of a chunk and the price of a second forward pass (gradient caching); the

@@ -103,6 +103,8 @@ def prepare(config: TrainStudentConfig, out: Path, resumed: bool) -> Plan:
     labelled = len(examples)
     # A resumed run goes on with its own labels, not with newer ones.
     labels = read_inputs(out).get("labels") if resumed else None
+    if config.training.epochs == 0:
+        labels = "none"
     store = take_labels(labels or config.labels, Path(config.outputs), config.labels_root)
     run = None
     if config.rounds > 1 and not labels:

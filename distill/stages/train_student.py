@@ -33,8 +33,8 @@ from distill.inference import score_all
 from distill.labels import LabelStore
 from distill.metrics import bootstrap_groups, evaluate
 from distill.model import QualityModel
-from distill.runs import Run
-from distill.stages.assess import Fitted, scoring_options
+from distill.runs import Run, first_process
+from distill.stages.assess import Fitted, Trained, assess, scoring_options
 from distill.stages.finetune import fit_two_stages
 from distill.stages.fit import fit
 from distill.stages.inputs import (
@@ -84,10 +84,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     tracker = Tracker(config.tracking, out, "train_student", config, resumed)
     if plan.store is not None:
         report_targets(plan.decisions, plan.examples, this, tracker, plan.reader)
-    train_it = fit_two_stages if config.finetune.epochs else fit
-    fitted = train_it(
-        plan.model, plan.examples, plan.val, plan.reader, config, this, tracker, plan.manifest
-    )
+    fitted = _fit(plan, config, this, tracker)
     if fitted is None:
         return {}
     test = _test(fitted, plan.manifest, plan.reader, config, this, tracker)
@@ -101,6 +98,15 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     log.info("%.1f minutes; bundle: %s", fitted.minutes, out / "bundle")
     log.info("next: python score.py VIDEO_OR_FOLDER")
     return result
+
+
+def _fit(plan: Plan, config: TrainStudentConfig, run: Run, tracker: Tracker) -> Fitted | None:
+    """Train as the options say; None on every process but the first."""
+    rest = (plan.reader, config, run, tracker, plan.manifest)
+    if config.training.epochs == 0:
+        return assess(plan.model, plan.val, *rest, Trained()) if first_process() else None
+    train_it = fit_two_stages if config.finetune.epochs else fit
+    return train_it(plan.model, plan.examples, plan.val, *rest)
 
 
 def _export(

