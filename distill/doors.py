@@ -244,7 +244,7 @@ def choose(stage: str, overrides: Sequence[str], config: Any, multirun: bool) ->
             " experiment=heavy",
             file=sys.stderr,
         )
-    if stage == "train_student" and "student" not in given and "student._target_" not in given:
+    if stage == "train_student" and not given & {"student", "student._target_", "recipe"}:
         from students.default import default_student
 
         name, why = default_student()

@@ -14,7 +14,8 @@ from omegaconf import OmegaConf
 
 from distill.config import SCHEMAS, StageConfig, register_schemas
 
-EXPERIMENTS_OF = "train_teacher"  # the command whose published recipes conf/experiment/ holds
+# Published recipes are a group of their own for each command that trains.
+RECIPES = {"train_teacher": "experiment", "train_student": "recipe"}
 
 
 def help_page(stage: str) -> str:
@@ -26,8 +27,8 @@ def help_page(stage: str) -> str:
     options = textwrap.indent(OmegaConf.to_yaml(composed), "  ")
     groups = config_groups().items()
     used = {group: names for group, names in groups if group in composed}
-    if stage == EXPERIMENTS_OF:
-        used["experiment"] = config_groups()["experiment"]
+    if recipes := RECIPES.get(stage):
+        used[recipes] = config_groups()[recipes]
     choices = "\n".join(f"  {group}={'|'.join(names)}" for group, names in used.items())
     schema = SCHEMAS[stage]
     sections = {f.name: f.default_factory for f in fields(schema)}
