@@ -63,7 +63,7 @@ def _look(
 ) -> dict[str, Tensor]:  # fmt: skip
     look = Look(VIEWS, seed, train, frozen or {}, augment)
     (found,), _ = read_looks(Path("film.mp4"), film, [look])
-    return found
+    return {name: torch.from_numpy(np.ascontiguousarray(view)) for name, view in found.items()}
 
 
 def _equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
