@@ -13,9 +13,9 @@ from distill.content_levels import ContentSlopes, level_contents
 from distill.data.perceptual import exact_hash
 from distill.doubt import judge
 from distill.errors import ConfigError
+from distill.label_options import DoubtConfig, SelectConfig
 from distill.labels import Label
 from distill.leaks import Leak
-from distill.options import DoubtConfig, SelectConfig
 from distill.selection import features_of, histogram, k_center, keys_of_videos
 
 log = logging.getLogger(__name__)

@@ -21,14 +21,11 @@ from distill.augment import AugmentConfig
 from distill.checks import above, as_list, at_least, between, one_of, unknown_option
 from distill.data.places import RemotePath, is_url
 from distill.errors import ConfigError
+from distill.label_options import DoubtConfig, FinetuneConfig, GuideConfig, SelectConfig
 from distill.options import (
     DataConfig,
-    DoubtConfig,
-    FinetuneConfig,
-    GuideConfig,
     RayConfig,
     ReaderConfig,
-    SelectConfig,
     TrackingConfig,
     TrainingConfig,
 )

@@ -19,6 +19,7 @@ from distill.config import folder
 from distill.data.dataset import Batch
 from distill.errors import ConfigError
 from distill.gather import gather_with_grad
+from distill.label_options import GuideConfig
 from distill.losses import WeightedLoss
 from distill.matching import (
     matching_maps,
@@ -29,7 +30,6 @@ from distill.matching import (
     told_views,
 )
 from distill.model import Prediction, QualityModel, full_precision
-from distill.options import GuideConfig
 
 log = logging.getLogger(__name__)
 Maps = list[Tensor]  # of a network's stages, each (F, C, H, W)

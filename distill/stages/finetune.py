@@ -11,8 +11,8 @@ from distill.data.dataset import Example
 from distill.data.manifest import Manifest, Row
 from distill.data.reader import VideoReader
 from distill.errors import ConfigError, Interrupted
+from distill.label_options import GuideConfig
 from distill.model import QualityModel
-from distill.options import GuideConfig
 from distill.runs import Run, first_process
 from distill.stages.assess import Fitted, Trained, assess
 from distill.stages.parts import joined, train_part

@@ -14,9 +14,9 @@ from distill.content_levels import ContentSlopes
 from distill.data.manifest import Row
 from distill.errors import ConfigError
 from distill.kinds import disputed, kind_of, kind_table, lost_contents
+from distill.label_options import DoubtConfig, SelectConfig
 from distill.labels import Label
 from distill.leaks import find_leaks
-from distill.options import DoubtConfig, SelectConfig
 
 
 def _label(name: str, **values: Any) -> Label:

@@ -13,9 +13,10 @@ from distill.data.dataset import Batch, Example, Sample, collate
 from distill.data.manifest import Row
 from distill.errors import ConfigError
 from distill.guide import Guide
+from distill.label_options import GuideConfig
 from distill.losses import WeightedLoss, srcc_loss
 from distill.metrics import Logistic4
-from distill.options import GuideConfig, TrainingConfig
+from distill.options import TrainingConfig
 from distill.training import QualityModule
 from students.frames import FramesStudent
 from teachers.ensemble import TeacherEnsemble

@@ -11,8 +11,9 @@ from distill.data.dataset import Example
 from distill.data.identity import content_hash
 from distill.data.manifest import Row
 from distill.errors import LabelStoreError
+from distill.label_options import SelectConfig
 from distill.labels import Label, LabelStore
-from distill.options import DataConfig, SelectConfig
+from distill.options import DataConfig
 from distill.stages.pseudo import choose_labels, examples_of
 from tests.helpers.grey_videos import Grey
 
