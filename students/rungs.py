@@ -59,8 +59,8 @@ RUNGS = (
     Rung("mixed_lite2_8x224", "mixed_view", 4.574, 4.64, _LITE2),
     Rung("mixed_lite2_16x224", "mixed_view", 9.147, 4.64, {**_LITE2, "num_frames": 16}),
     Rung("mixed_lite2_8x320", "mixed_view", 9.331, 4.64, {**_LITE2, "size": 320, "whole": 192}),
-    Rung("mixed_lite2_32x224", "mixed_view", 18.286, 4.64, {**_LITE2, "num_frames": 32}),
-    Rung("mixed_lite2_8x448", "mixed_view", 18.287, 4.64, {**_LITE2, "size": 448, "whole": 224}),
+    Rung("mixed_lite2_8x448", "mixed_view", 18.286, 4.64, {**_LITE2, "size": 448, "whole": 224}),
+    Rung("mixed_lite2_32x224", "mixed_view", 18.293, 4.64, {**_LITE2, "num_frames": 32}),
     Rung("swin_t_4x224", "swin_t", 19.178, 33.35, {"num_frames": 4}),
     Rung("swin_t_10x224", "swin_t", 47.945, 33.35),
 )
