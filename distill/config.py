@@ -217,6 +217,8 @@ class TrainStudentConfig(LearningConfig):
                 " student.num_frames or test_views: it needs init=BUNDLE, and no finetune.epochs"
             )
         at_least("rounds", self.rounds, 1)
+        if self.training.epochs == 0:
+            self._learns_nothing()
         for name, example in (
             ("budget", "the cap in GMACs a video, for example +budget=120"),
             ("max_params", "the cap in millions, for example max_params=30"),
@@ -232,6 +234,20 @@ class TrainStudentConfig(LearningConfig):
                     f"{name}={cap:g} is not a positive finite number; write {example}"
                 )
             setattr(self, name, float(cap))
+
+    def _learns_nothing(self) -> None:
+        """Raises ConfigError for what training=none would take and not learn from."""
+        for option, value, off in (
+            ("labels", self.labels, (None, "none")),
+            ("rounds", self.rounds, (1,)),
+            ("data.also", self.data.also, ([],)),
+            ("guide.bundle", self.guide.bundle, (None,)),
+        ):
+            if value not in off:
+                raise ConfigError(
+                    f"{option}={value}: training.epochs=0 (training=none) learns nothing; leave it"
+                    " out"
+                )
 
 
 @dataclass

@@ -61,9 +61,10 @@ def more_rounds(config: TrainStudentConfig, store: LabelStore, run: Run) -> Labe
     Source: noisy student (Xie et al., CVPR 2020), with a teacher in the place of the student; for
         quality Efficient-FIQA (Sun et al., 2025) does the like by hand.
     """
-    options = _teacher_options(store)
+    options = teacher_options(store)
     first = Path(store.meta["bundle"])
     rounds = [Round(1, str(first), str(store.folder), select_of(read_spec(first)))]
+    run.write(NOTE, [asdict(rounds[0])])  # a resumed run begins with this store, not a newer one
     for number in range(2, config.rounds + 1):
         before = rounds[-1]
         folder = run.folder / f"round_{number}"
@@ -111,14 +112,25 @@ def select_of(spec: Mapping[str, Any]) -> float:
     return -math.inf if math.isnan(found) else found
 
 
-def _teacher_options(store: LabelStore) -> dict[str, Any]:
+def teacher_options(store: LabelStore) -> dict[str, Any]:
+    """Options of the run whose teacher wrote a store.
+
+    Raises:
+        ConfigError: the run is not there any more, or its teacher learns nothing.
+    """
     where = Path(str(store.meta.get("bundle", ""))).parent / CONFIG
     if not where.is_file():
         raise ConfigError(
             f"rounds: {where} is not there, which has the options of the teacher that wrote"
             f" {store.folder}; keep the run of the teacher, or leave rounds=1"
         )
-    return dict(yaml.safe_load(where.read_text(encoding="utf-8")))
+    options = dict(yaml.safe_load(where.read_text(encoding="utf-8")))
+    if options.get("training", {}).get("epochs") == 0:
+        raise ConfigError(
+            f"rounds: the teacher that wrote {store.folder} was not trained (training=none in"
+            f" {where}), so it would learn nothing from its labels; leave rounds=1"
+        )
+    return options
 
 
 def _round_options(
@@ -132,7 +144,6 @@ def _round_options(
         "labels": before.store,
         "labels_root": None,
         "seed": config.seed + number - 1,
-        "init": None,
         "resume": False,
         "dry_run": False,
     }

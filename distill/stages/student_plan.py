@@ -1,8 +1,9 @@
 """What a student is trained on, and whether it may be: all that comes before its training."""
 
+import inspect
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from distill.stages.inputs import (
     without_weights,
 )
 from distill.stages.pseudo import choose_labels, examples_of
-from distill.stages.rounds import more_rounds
+from distill.stages.rounds import more_rounds, teacher_options, told_rounds
 from distill.training import require_bins
 
 log = logging.getLogger(__name__)
@@ -83,8 +84,11 @@ def prepare(config: TrainStudentConfig, out: Path, resumed: bool) -> Plan:
         DistillError: something cannot be used; ``Interrupted`` in a round.
     """
     caps = Caps(config.budget, config.max_params, config.max_latency)
+    began = (resumed or not first_process()) and (out / CONFIG).is_file()
+    if began:  # its latency was measured then: a busier hour must not stop it, or one process of it
+        caps = replace(caps, latency_ms=None)
     if "choose" in config.student:
-        config.student = _chosen(config, caps, out if resumed else None)
+        config.student = _student_of(out) if began else _chosen(config, caps)
     target, kwargs = network(config.student, "student")
     mixes = [config.loss, config.finetune.loss] if config.finetune.epochs else [config.loss]
     losses = [WeightedLoss.of(mix) for mix in mixes]
@@ -105,7 +109,9 @@ def prepare(config: TrainStudentConfig, out: Path, resumed: bool) -> Plan:
     labels = read_inputs(out).get("labels") if resumed else None
     if config.training.epochs == 0:
         labels = "none"
-    store = take_labels(labels or config.labels, Path(config.outputs), config.labels_root)
+    rounds = told_rounds(out) if resumed else []
+    taken = labels or (rounds[0]["store"] if rounds else config.labels)
+    store = take_labels(taken, Path(config.outputs), config.labels_root)
     run = None
     if config.rounds > 1 and not labels:
         store, run = _rounds(config, store, out, resumed)
@@ -127,21 +133,37 @@ def prepare(config: TrainStudentConfig, out: Path, resumed: bool) -> Plan:
     )  # fmt: skip
 
 
-def _chosen(config: TrainStudentConfig, caps: Caps, resumed: Path | None) -> dict[str, Any]:
+def _student_of(run: Path) -> dict[str, Any]:
+    """The student that a run chose when it began."""
+    return dict(yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))["student"])
+
+
+def _chosen(config: TrainStudentConfig, caps: Caps) -> dict[str, Any]:
     """The student that a function of ``students`` takes under the caps (``student=fit``).
 
     Args:
         config: its ``student`` names the function and what to hand it.
         caps: what the student may cost.
-        resumed: folder of the run to go on with: the choice was made there.
+
+    Raises:
+        ConfigError: there is no such function, or it takes no such option.
     """
-    if resumed is not None and (resumed / CONFIG).is_file():
-        return dict(yaml.safe_load((resumed / CONFIG).read_text(encoding="utf-8"))["student"])
     options = {key: value for key, value in config.student.items() if key != "choose"}
     name = str(config.student["choose"])
     if not name.startswith("students."):
         raise ConfigError(f"student.choose={name}: must be a function of students, as in fit.yaml")
-    return get_method(name)(caps, config.test_views, **options)
+    try:
+        choose = get_method(name)
+    except Exception as error:  # Hydra's, of several kinds
+        raise ConfigError(f"student.choose={name}: {error}") from error
+    known = list(inspect.signature(choose).parameters)[2:]
+    if unknown := [key for key in options if key not in known]:
+        raise ConfigError(
+            f"student.{unknown[0]}: says nothing to {name}, which chooses the student with all of"
+            f" its options; its own are {', '.join(f'student.{key}' for key in known)}. Name a"
+            f" student to change it: student=mixed_view student.{unknown[0]}=..."
+        )
+    return choose(caps, config.test_views, **options)
 
 
 def _rounds(
@@ -158,6 +180,7 @@ def _rounds(
     if store is None:
         raise ConfigError(f"rounds={config.rounds} starts from a label store, and labels=none")
     if config.dry_run:
+        teacher_options(store)
         log.info("rounds: up to %d more teachers are trained and label the pool", config.rounds - 1)
         return store, None
     if not first_process():

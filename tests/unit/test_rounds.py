@@ -2,6 +2,9 @@
 
 import csv
 import json
+import signal
+import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ from distill.config import TrainStudentConfig
 from distill.errors import ConfigError, Interrupted
 from distill.labels import Label, LabelStore
 from distill.runs import Run
-from distill.stages import rounds
+from distill.stages import rounds, run_config
 from distill.stages.rounds import more_rounds, select_of, told_rounds
 
 META = {
@@ -137,6 +140,55 @@ def test_a_teacher_whose_run_is_gone_is_named(tmp_path: Path, first: LabelStore)
     with pytest.raises(ConfigError, match="options of the teacher that wrote") as raised:
         more_rounds(config, first, run)
     assert str(tmp_path / "teacher" / "config.yaml") in str(raised.value)
+
+
+def test_a_kill_leaves_the_store_that_it_began_with(
+    tmp_path: Path, first: LabelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages = Stages([0.9])
+    stages.fail_at = 0
+    monkeypatch.setattr(rounds, "start", stages)
+    config, run = _run(tmp_path, 2)
+    with pytest.raises(Interrupted):
+        more_rounds(config, first, run)
+    assert [each["store"] for each in told_rounds(run.folder)] == [str(first.folder)]
+
+
+def test_a_teacher_that_began_with_a_bundle_does_so_again(
+    tmp_path: Path, first: LabelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "teacher" / "config.yaml"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "init": "lsvq/bundle"}))
+    stages = Stages([0.7])
+    monkeypatch.setattr(rounds, "start", stages)
+    config, run = _run(tmp_path, 2)
+    more_rounds(config, first, run)
+    assert stages.calls[0][1]["init"] == "lsvq/bundle"
+
+
+def test_a_teacher_that_was_not_trained_has_no_second_round(
+    tmp_path: Path, first: LabelStore
+) -> None:
+    path = tmp_path / "teacher" / "config.yaml"
+    path.write_text(yaml.safe_dump({"training": {"epochs": 0}}))
+    config, run = _run(tmp_path, 2)
+    with pytest.raises(ConfigError, match=r"was not trained \(training=none.*leave rounds=1"):
+        more_rounds(config, first, run)
+
+
+def test_a_part_that_is_killed_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    monkeypatch.setattr(
+        run_config.subprocess, "Popen", partial(_program, subprocess.Popen, program)
+    )
+    with pytest.raises(Interrupted, match="ended by SIGKILL") as raised:
+        run_config.start("train_teacher", {}, tmp_path / "part")
+    assert raised.value.exit_code == 128 + signal.SIGKILL
+
+
+def _program(popen: Any, program: str, command: list[str]) -> subprocess.Popen[bytes]:
+    """Another program in the place of a stage."""
+    return popen([command[0], "-c", program])
 
 
 def test_a_teacher_without_figures_is_worse_than_any() -> None:
