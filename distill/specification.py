@@ -56,12 +56,24 @@ def calibration_of(spec: dict[str, Any], folder: Path) -> Logistic4 | None:
 
 
 def find_bundle(outputs: Path, role: str) -> Path | None:
-    """The newest finished bundle of a role below a folder of runs, those of the main job too."""
+    """The newest finished bundle of a role below a folder of runs, those of the main job too.
+
+    Not the teachers that a student's run with ``rounds`` trained, which lie within it.
+    """
     found = [
         *(outputs / f"train_{role}").glob(f"**/bundle/{SPEC}"),
         *(outputs / "main_job").glob(f"*/{role}/bundle/{SPEC}"),
     ]
-    return max(found, key=lambda p: p.stat().st_mtime_ns).parent if found else None
+    newest = sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    return next((path.parent for path in newest if _may_be(path, role)), None)
+
+
+def _may_be(path: Path, role: str) -> bool:
+    """False for the bundle of another role; who opens a damaged one will say what is wrong."""
+    try:
+        return bool(json.loads(path.read_text(encoding="utf-8"))["role"] == role)
+    except (OSError, ValueError, KeyError, TypeError):
+        return True
 
 
 def uncalibrated(fingerprint: str) -> str:

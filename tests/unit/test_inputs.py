@@ -1,5 +1,7 @@
 """What the commands take in: scales, digests, networks."""
 
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from distill.data.dataset import Example
 from distill.data.manifest import Row
 from distill.errors import ConfigError
+from distill.specification import find_bundle
 from distill.stages.inputs import digest, network, score_scale
 
 
@@ -37,3 +40,19 @@ def test_score_scale_is_mean_and_population_deviation() -> None:
 def test_networks_whose_bundle_would_not_load_are_refused_before_training(target: str) -> None:
     with pytest.raises(ConfigError, match=f"student._target_={target}: must be a QualityModel"):
         network({"_target_": target}, "student")
+
+
+def test_the_newest_bundle_of_a_role_is_no_other_ones(tmp_path: Path) -> None:
+    run = tmp_path / "train_student" / "a"
+    for at, (folder, role) in enumerate(
+        [(run, "student"), (run / "round_2" / "teacher", "teacher")]
+    ):
+        path = folder / "bundle" / "spec.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps({"role": role}))
+        os.utime(path, (at, at))
+    assert find_bundle(tmp_path, "student") == run / "bundle"
+    (run / "bundle" / "spec.json").unlink()
+    assert find_bundle(tmp_path, "student") is None
+    (run / "bundle" / "spec.json").write_text("torn")  # who opens it says what is wrong
+    assert find_bundle(tmp_path, "student") == run / "bundle"
