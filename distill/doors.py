@@ -43,6 +43,7 @@ _LIBRARY_NOISE = (
     ".*isinstance.treespec, LeafSpec.*",
     ".*module.s. in eval mode at the start of training.*",  # frozen parts are meant to be
     ".*does not have many workers.*",  # as many as there are cores
+    "Using a non-tuple sequence for multidimensional indexing.*",  # timm's, of position tables
     ".*lr_scheduler.step.*before.*optimizer.step.*",
 )
 # Hydra answers ``training=null`` with a ValueError.
@@ -170,6 +171,9 @@ def _hydra_door(stage: str) -> int:
             if isinstance(error, Interrupted):
                 raise SystemExit(error.exit_code) from error
             return None
+        except Exception as error:  # a defect, which Hydra shows whole
+            failure = f"{type(error).__name__}: {error}"
+            raise
         finally:
             importlib.import_module("distill.tracking").finish()
             if {path.name for path in out.iterdir()} <= {".hydra", "log.txt"}:
@@ -183,6 +187,10 @@ def _hydra_door(stage: str) -> int:
         hydra.main(version_base="1.3", config_path="pkg://conf", config_name=stage)(job)()
     except DistillError as error:
         return _fail(error)
+    except SystemExit:  # stopped, or a defect: the runs before it are worth a table all the same
+        if sweep is not None:
+            finish(sweep)
+        raise
     finally:
         for worker in multiprocessing.active_children():
             worker.kill()  # one that hangs in a broken video would keep the command from ending
