@@ -54,9 +54,14 @@ def stages_of(
         average_last=min(training.average_last, options.epochs),
         find_lr=False,  # its rates are small on purpose
     )
-    share = training.pseudo_share if options.first == "all" else None
+    if training.pseudo_share is not None and all(example.pseudo for example in first):
+        raise ConfigError(
+            f"training.pseudo_share={training.pseudo_share:g}: the first stage learns from"
+            " pseudo-labels alone, so there is nothing to share a batch with; leave it out, or"
+            " take finetune.first=all, or tables with data.also"
+        )
     return [
-        (FIRST, first, replace(config, training=replace(training, pseudo_share=share))),
+        (FIRST, first, config),
         (SECOND, second, replace(config, training=slower, loss=options.loss, guide=GuideConfig())),
     ]
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from distill.bundle import load_bundle
 from distill.config import TrainStudentConfig, TrainTeacherConfig, folder
+from distill.data.batches import batch_plan
 from distill.data.dataset import Example
 from distill.data.identity import content_hash
 from distill.data.manifest import Manifest, Problem, Row, read_manifest
@@ -16,6 +18,7 @@ from distill.data_sets import on_scale
 from distill.errors import BundleError, ManifestError
 from distill.label_noise import weigh_by_noise
 from distill.model import QualityModel
+from distill.options import TrainingConfig
 from distill.stages.inputs import score_scale, tell_problems, without_weights
 from distill.weights import WeightsInfo
 
@@ -63,7 +66,6 @@ def further_examples(
             on_scale(examples, (own["score_mean"], own["score_std"]),
                      (here["score_mean"], here["score_std"]), number)
         )  # fmt: skip
-    _tell_shares(config, [list(main), *sets], manifest)
     return [example for examples in sets for example in examples]
 
 
@@ -109,21 +111,34 @@ def _content(row: Row) -> str:
         return ""
 
 
-def _tell_shares(
-    config: TrainTeacherConfig | TrainStudentConfig, sets: list[list[Example]], manifest: Manifest
+def tell_shares(
+    examples: Sequence[Example], training: TrainingConfig, tables: Sequence[Path | str]
 ) -> None:
-    """How many videos of each set a batch has: terms compare within a set only."""
-    if len(sets) == 1:
+    """How many videos of each set a batch has: terms compare within a set only.
+
+    Args:
+        examples: all that a training, or a stage of it, learns from. Pseudo-labels lie on the
+            scale of the main table, and count as its.
+        training: how batches are made of them.
+        tables: the main one, and those of ``data.also``, by ``Example.dataset``.
+    """
+    if not any(example.dataset for example in examples):
         return
-    total, batch = sum(map(len, sets)), config.training.batch_size
-    for name, examples in zip([manifest.path, *config.data.also], sets, strict=True):
-        each = batch * len(examples) / total
-        log.info("%s: %d labelled videos, %.1f of a batch of %d", name, len(examples), each, batch)
-        if each < _FEW:
+    plan = batch_plan([e.pseudo for e in examples], training.batch_size, training.pseudo_share)
+    each: dict[int, float] = defaultdict(float)
+    for stream in plan:
+        for at in stream.rows:
+            each[examples[at].dataset] += stream.count / len(stream.rows)
+    for number, count in sorted(each.items()):
+        pseudo = sum(e.pseudo for e in examples) if number == 0 else 0
+        name = f"{tables[number]}{' and pseudo-labels' if pseudo else ''}"
+        videos = sum(e.dataset == number for e in examples)
+        log.info("%s: %d videos, %.1f of a batch of %d", name, videos, count, training.batch_size)
+        if count < _FEW:
             log.warning(
                 "%s: %.1f videos in a batch have little to be compared with; raise"
                 " training.batch_size, or train on one set after the other with init=BUNDLE",
-                name, each,
+                name, count,
             )  # fmt: skip
 
 

@@ -2,7 +2,6 @@
 
 import inspect
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from distill.model import QualityModel
 from distill.runs import CONFIG, Run, first_process, read_inputs
 from distill.stages.finetune import stages_of
 from distill.stages.fit import tell_random_weights, tell_test_views
-from distill.stages.further import Start, build, further_examples
+from distill.stages.further import Start, build, further_examples, tell_shares
 from distill.stages.inputs import (
     load_manifest,
     network,
@@ -196,18 +195,19 @@ def _rounds(
     return more_rounds(config, store, run), run
 
 
-def told(examples: Sequence[Example], config: TrainStudentConfig) -> str:
+def told(plan: Plan, config: TrainStudentConfig) -> str:
     """How many videos of which kind each stage learns from, in what batches.
 
     Raises:
         ConfigError: the options ask for a kind of label that there is none of.
     """
-    stages = [("", list(examples), config)]
+    stages = [("", plan.examples, config)]
     if config.finetune.epochs:
-        stages = stages_of(examples, config)
+        stages = stages_of(plan.examples, config)
     told = []
     for name, learned, options in stages:
         training = options.training
+        tell_shares(learned, training, [plan.manifest.path, *config.data.also])
         pseudo = [example.pseudo for example in learned]
         made_of = batch_plan(pseudo, training.batch_size, training.pseudo_share)
         each = " + ".join(str(stream.count) for stream in made_of)

@@ -67,7 +67,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     config: TrainStudentConfig = to_config(cfg, TrainStudentConfig)
     pl.seed_everything(config.seed, verbose=False)
     plan = prepare(config, out, resumed)
-    log.info("plan: %s, %d for validation", told(plan.examples, config), len(plan.val))
+    log.info("plan: %s, %d for validation", told(plan, config), len(plan.val))
     if config.dry_run:
         log.info("dry run: nothing was trained")
         return {}

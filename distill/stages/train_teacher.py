@@ -44,7 +44,7 @@ from distill.specification import uncalibrated
 from distill.stages.assess import Fitted, Trained, assess
 from distill.stages.fit import fit, tell_random_weights, tell_test_views
 from distill.stages.folds import fit_committee, split_folds
-from distill.stages.further import build, further_examples
+from distill.stages.further import build, further_examples, tell_shares
 from distill.stages.inputs import (
     digest,
     load_manifest,
@@ -98,6 +98,8 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         if store is not None:
             decisions = choose_labels(store, rows, held_out, config, reader)
             examples += examples_of(decisions, config.training.pseudo_weight)
+    if manifest is not None:
+        tell_shares(examples, config.training, [manifest.path, *config.data.also])
     model, start = build(target, kwargs, config.init)
     require_bins(loss, model)
     _check_trainable(model, config)

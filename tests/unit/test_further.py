@@ -16,7 +16,7 @@ from distill.errors import BundleError, ManifestError
 from distill.optimiser import parameter_groups
 from distill.options import DataConfig, TrainingConfig
 from distill.stages import further
-from distill.stages.further import Start, build, further_examples
+from distill.stages.further import Start, build, further_examples, tell_shares
 from teachers.ensemble import TeacherEnsemble
 
 
@@ -91,15 +91,23 @@ def test_a_table_of_which_nothing_can_be_learned_is_refused(
         _further(tmp_path, *lines, held_out=[])
 
 
-def test_sets_of_which_a_batch_has_few_videos_are_told(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    for name in "abcdef":
-        _video(tmp_path / f"{name}.mp4", name)
-    lines = [f"{name}.mp4,{mos},,train" for mos, name in enumerate("abcdef")]
-    _further(tmp_path, *lines, held_out=[])
-    assert f"{tmp_path / 'main.csv'}: 2.0 videos in a batch" in caplog.text
+def test_sets_of_which_a_batch_has_few_videos_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    row, tables = Row("a", Path("a")), ["main.csv", "also.csv"]
+    main, also = [Example(row, 1.0)] * 2, [Example(row, 1.0, dataset=1)] * 6
+    pseudo = [Example(row, 1.0, pseudo=True)] * 8
+    training = TrainingConfig(batch_size=8)
+    tell_shares([*main, *also], training, tables)
+    assert "main.csv: 2.0 videos in a batch" in caplog.text
     assert "also.csv: 6.0 videos" not in caplog.text
+    caplog.clear()
+    tell_shares([*main, *also, *pseudo], training, tables)  # which leave less room
+    assert "main.csv" not in caplog.text and "also.csv: 3.0 videos in a batch" in caplog.text
+    caplog.clear()
+    tell_shares([*also, *pseudo], TrainingConfig(batch_size=8, pseudo_share=0.75), tables)
+    assert "main.csv" not in caplog.text and "also.csv: 2.0 videos in a batch" in caplog.text
+    caplog.clear()
+    tell_shares([*main, *pseudo], training, tables)  # one set has nothing to be told of
+    assert not caplog.text
 
 
 # ---------------------------------------------------------------- init
