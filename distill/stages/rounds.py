@@ -118,7 +118,12 @@ def teacher_options(store: LabelStore) -> dict[str, Any]:
     Raises:
         ConfigError: the run is not there any more, or its teacher learns nothing.
     """
-    where = Path(str(store.meta.get("bundle", ""))).parent / CONFIG
+    if not store.meta.get("bundle"):
+        raise ConfigError(
+            f"rounds: {store.folder} does not tell which teacher wrote it, and that is who learns"
+            " again; take a store of pseudo_label.py, or leave rounds=1"
+        )
+    where = Path(store.meta["bundle"]).parent / CONFIG
     if not where.is_file():
         raise ConfigError(
             f"rounds: {where} is not there, which has the options of the teacher that wrote"

@@ -14,9 +14,10 @@ import yaml
 from distill.config import TrainStudentConfig
 from distill.errors import ConfigError, Interrupted
 from distill.labels import Label, LabelStore
+from distill.labels.scores_csv import ScoresCsv
 from distill.runs import Run
 from distill.stages import rounds, run_config
-from distill.stages.rounds import more_rounds, select_of, told_rounds
+from distill.stages.rounds import more_rounds, select_of, teacher_options, told_rounds
 
 META = {
     "teacher": "t1", "views": {}, "calibration": None, "test_views": 1, "precision": "float32",
@@ -132,6 +133,13 @@ def test_the_pool_of_a_round_is_that_of_the_first_store(
         rows = list(csv.DictReader(file))
     assert rows == [{"video": label.path, "group": label.group} for label in first.read()]
     assert options["precision"] == "float32"
+
+
+def test_scores_of_nobody_known_have_no_second_round(tmp_path: Path, first: LabelStore) -> None:
+    table = tmp_path / "scores.csv"
+    table.write_text("filename,score\na.mp4,3\n")
+    with pytest.raises(ConfigError, match=r"scores\.csv does not tell which teacher wrote it"):
+        teacher_options(ScoresCsv(table, None))
 
 
 def test_a_teacher_whose_run_is_gone_is_named(tmp_path: Path, first: LabelStore) -> None:
