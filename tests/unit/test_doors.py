@@ -86,7 +86,7 @@ def test_a_budget_works_however_it_is_typed(word: str) -> None:
         ("pool=videos", "unknown option 'pool'"),
         ("training.lr=fast", "training.lr=fast: Value 'fast' of type 'str' could not be converted"),
         ("training.epochs=1.5", "training.epochs=1.5: Value '1.5' of type 'float'"),
-        ("training.epochs=0", "training.epochs=0 is below 1"),
+        ("training.epochs=0", "training.epochs=0 (training=none) calibrates a trained student"),
         ("+training.epoch=3", "unknown option 'training.epoch'; did you mean training.epochs"),
         ("training.epoch=3", "unknown option 'training.epoch'; did you mean training.epochs"),
         ("+data.deep.er=1", "unknown option 'data.deep'"),

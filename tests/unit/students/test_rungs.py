@@ -98,7 +98,7 @@ def test_rungs_without_weights_are_passed_over_by_name(
     monkeypatch.setattr(rungs, "available", available)
     table = _table(tmp_path / "t.csv", {rung.name: [0.5 + rung.gmacs / 100] for rung in RUNGS})
     assert fit(Caps(120), measured=table) == LADDER["compact_4x224"].node()
-    assert "passed over: swin_t_10x224, swin_t_4x224, mixed_lite2_32x224" in caplog.text
+    assert "passed over: swin_t_10x224, swin_t_4x224, mixed_lite2_8x448" in caplog.text
     monkeypatch.setattr(rungs, "available", lambda name: (None, "no such weights"))
     with pytest.raises(BudgetError, match="can be trained here; the cheapest is mixed_lite0_1x224"):
         fit(Caps(120), measured=table)
