@@ -96,7 +96,8 @@ def run(out: Path, options: Sequence[str] = ()) -> list[dict[str, Any]]:
     )  # fmt: skip
     budget, labels = f"+budget={BUDGET}", f"labels={_quoted(store / 'store')}"
     _type("train_student.py", budget, labels, *chosen("student"), run_dir=student)
-    without = [*chosen("student"), *_as_many_steps(student), *chosen("alone", shared=False)]
+    without = [*chosen("student"), *_without_labels(student), *_as_many_steps(student),
+               *chosen("alone", shared=False)]  # fmt: skip
     _type("train_student.py", budget, "labels=none", *without, run_dir=alone)
     bundles = ",".join(_quoted(folder / "bundle") for folder in (student, alone, teacher))
     words = [w for w in chosen("evaluate") if not w.startswith("tracking")]
@@ -111,6 +112,19 @@ def _type(door: str, *words: str, run_dir: Path) -> None:
     program = f"from distill.doors import {module}; {module}()"
     where = f"hydra.run.dir={_quoted(run_dir)}"
     subprocess.run([sys.executable, "-c", program, *words, where], check=True)
+
+
+def _without_labels(student: Path) -> list[str]:
+    """What turns off those options of the student that need pseudo-labels."""
+    options = yaml.safe_load((student / "config.yaml").read_text())
+    words = []
+    if options["rounds"] > 1:
+        words.append("rounds=1")
+    if options["training"]["pseudo_share"] is not None:
+        words.append("training.pseudo_share=null")
+    if options["finetune"]["epochs"] and not options["data"]["also"]:
+        words.append("finetune.epochs=0")
+    return words
 
 
 def _as_many_steps(student: Path) -> list[str]:
