@@ -180,26 +180,13 @@ def _select(found: list[Decision], options: SelectConfig) -> None:
 
 def _level(found: list[Decision], shrink: float | str, slopes: ContentSlopes | None) -> None:
     """Scale the differences between contents, and within them, as ``doubt.shrink`` says."""
-    left = _left(found)
-    if shrink == 1 or not left:
-        return
-    contents = [_content(found[at].label) for at in left]
-    alone = sum(n == 1 for n in Counter(contents).values())
-    within = 1.0
     if shrink == "auto":
-        if slopes is None or alone == len(left):
-            why = "the pool names no content of two versions"
-            if slopes is None:
-                why = "the store does not tell its teacher's slopes"
-            log.info("doubt.shrink=auto: labels stay as they are, %s", why)
-            return
-        between, within = slopes.between, slopes.within
-        log.info(
-            "doubt.shrink=auto: differences between contents times %.2f, within them times %.2f,"
-            " as on the teacher's %d validation contents", between, within, slopes.contents,
-        )  # fmt: skip
-    else:
-        between = float(shrink)
+        _level_by_slopes(found, slopes)
+        return
+    left, between = _left(found), float(shrink)
+    if between == 1 or not left:
+        return
+    alone = len(left) - len(_of_several_versions(found))
     if alone == len(left):
         raise ConfigError(
             f"doubt.shrink={between:g}: no content of the pool has two versions, so it would take"
@@ -211,10 +198,39 @@ def _level(found: list[Decision], shrink: float | str, slopes: ContentSlopes | N
             "doubt.shrink=%s: %d pseudo-labels are the only version of their content, and are"
             " pulled to the mean with nothing to set them apart", shrink, alone,
         )  # fmt: skip
-    score = np.array([found[at].label.score for at in left])
-    targets = level_contents(score, contents, between, within)
-    for at, target in zip(left, targets.tolist(), strict=True):
-        found[at] = replace(found[at], target=target)
+    _retarget(found, left, between, 1.0)
+
+
+def _level_by_slopes(found: list[Decision], slopes: ContentSlopes | None) -> None:
+    """As the teacher's scores were worth on contents of several versions, and those alone."""
+    several = _of_several_versions(found)
+    if slopes is None or not several:
+        why = "the pool names no content of two versions"
+        if slopes is None:
+            why = "the store does not tell its teacher's slopes"
+        log.info("doubt.shrink=auto: labels stay as they are, %s", why)
+        return
+    log.info(
+        "doubt.shrink=auto: differences between contents times %.2f, within them times %.2f, as on"
+        " the teacher's %d validation contents; %d labels of single versions stay as they are",
+        slopes.between, slopes.within, slopes.contents, len(_left(found)) - len(several),
+    )  # fmt: skip
+    _retarget(found, several, slopes.between, slopes.within)
+
+
+def _of_several_versions(found: Sequence[Decision]) -> list[int]:
+    """Positions of what is left whose content has another version among it."""
+    left = _left(found)
+    versions = Counter(_content(found[at].label) for at in left)
+    return [at for at in left if versions[_content(found[at].label)] > 1]
+
+
+def _retarget(found: list[Decision], at: Sequence[int], between: float, within: float) -> None:
+    labels = [found[one].label for one in at]
+    score = np.array([label.score for label in labels])
+    targets = level_contents(score, [_content(label) for label in labels], between, within)
+    for one, target in zip(at, targets.tolist(), strict=True):
+        found[one] = replace(found[one], target=target)
 
 
 def _content(label: Label) -> str:

@@ -142,7 +142,8 @@ def _round_options(
     options: Mapping[str, Any], config: TrainStudentConfig, before: Round, number: int
 ) -> dict[str, Any]:
     mine = asdict(config)
-    taken = ("data", "reader", "tracking", "leak_check", "doubt", "select", "outputs")
+    # Not the data: the teachers of all rounds are compared on one validation set.
+    taken = ("reader", "tracking", "leak_check", "doubt", "select", "outputs")
     return {
         **options,
         **{name: mine[name] for name in taken},

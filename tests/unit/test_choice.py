@@ -148,6 +148,11 @@ def test_auto_goes_by_the_slopes_and_says_why_where_it_cannot(
     slopes = ContentSlopes(0.2, 2.0, 13)
     np.testing.assert_allclose(targets(labels, slopes), [1.7, 3.7, 2.3, 4.3])
     assert "times 0.20, within them times 2.00, as on the teacher's 13" in caplog.text
+    assert targets([*labels, _label("alone", group="", score=9.0)], slopes)[-1] == 9.0
+    np.testing.assert_allclose(
+        targets([*labels, _label("x", score=9.0)], slopes)[:4], [1.7, 3.7, 2.3, 4.3]
+    )
+    assert "1 labels of single versions stay as they are" in caplog.text
     assert targets(labels, None) == [1, 2, 4, 5]
     assert "the store does not tell its teacher's slopes" in caplog.text
     assert targets([replace(x, group="") for x in labels], slopes) == [1, 2, 4, 5]
