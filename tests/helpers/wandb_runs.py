@@ -4,12 +4,14 @@ The file is a LevelDB log after a 7-byte head: blocks of 32 KiB that hold chunks
 checksum (4 bytes), a length (2) and a kind (1: whole, 2: first, 3: middle, 4: last).
 """
 
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from wandb.proto import wandb_internal_pb2 as pb
 
 _BLOCK, _HEAD = 1 << 15, 7
+_PATIENCE = 300  # tenths of a second: finish() returns before the file is whole
 
 
 @dataclass
@@ -23,8 +25,17 @@ class OfflineRun:
 
 
 def read_offline_run(folder: Path) -> OfflineRun:
-    """The one offline run below a folder."""
+    """The one offline run below a folder, once W&B's own process has written its last record."""
     (path,) = folder.glob("wandb/offline-run-*/*.wandb")
+    for _ in range(_PATIENCE):
+        run = _read(path)
+        if "exit" in run.kinds:
+            return run
+        time.sleep(0.1)
+    return run
+
+
+def _read(path: Path) -> OfflineRun:
     run = OfflineRun()
     for data in _records(path.read_bytes()):
         record = pb.Record()
@@ -51,6 +62,8 @@ def _records(data: bytes) -> list[bytes]:
             continue
         length = int.from_bytes(data[position + 4 : position + 6], "little")
         kind = data[position + 6]
+        if position + _HEAD + length > len(data):
+            break  # not written to its end yet
         parts += data[position + _HEAD : position + _HEAD + length]
         position += _HEAD + length
         if kind in (1, 4):
