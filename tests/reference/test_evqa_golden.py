@@ -1,8 +1,6 @@
 """E-VQA's student against what its published code computes with the same parameters."""
 
 import json
-import math
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,23 +13,12 @@ from torch import Tensor
 
 from distill.errors import WeightsError
 from students.evqa import EVQAStudent
+from tests.helpers.golden import golden_parameter
 
 GOLDEN: dict[str, Any] = json.loads(
     (Path(__file__).parents[1] / "golden" / "evqa.json").read_text(encoding="utf-8")
 )
 EXPECTED = GOLDEN["outputs"]
-
-
-def _parameter(key: str, shape: list[int]) -> Tensor:
-    """By the rule of tests/golden/README.md."""
-    n = np.random.default_rng(zlib.crc32(key.encode())).standard_normal(shape).astype(np.float32)
-    if key.endswith("bias_table"):
-        value = 0.5 * n
-    elif len(shape) == 1:
-        value = 1 + 0.1 * n if "norm" in key and key.endswith("weight") else 0.1 * n
-    else:
-        value = n / math.sqrt(math.prod(shape[1:]))
-    return torch.from_numpy(value.astype(np.float32))
 
 
 def _indices(prefix: str) -> dict[str, Tensor]:
@@ -44,7 +31,7 @@ def _indices(prefix: str) -> dict[str, Tensor]:
 def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EVQAStudent]:
     """From a file as E-VQA publishes it, its wrapping of several GPUs still on."""
     path = tmp_path_factory.mktemp("weights") / "evqa.pth"
-    state = {key: _parameter(key, shape) for key, shape in GOLDEN["parameters"].items()}
+    state = {key: golden_parameter(key, shape) for key, shape in GOLDEN["parameters"].items()}
     for tower in ("aesthetics", "distortion"):
         state |= _indices(f"{tower}_feature_extraction.")
     torch.save({f"module.{key}": value for key, value in state.items()}, path)
@@ -82,7 +69,7 @@ def test_features_and_score(model: EVQAStudent, inputs: tuple[Tensor, Tensor]) -
 
 def test_the_head_of_the_file_came_too(model: EVQAStudent) -> None:
     for key in ("quality.0.weight", "quality.1.bias"):
-        expected = _parameter(key, GOLDEN["parameters"][key])
+        expected = golden_parameter(key, GOLDEN["parameters"][key])
         assert torch.equal(model.state_dict()[key], expected)
     assert model.random_backbones() == []
     assert model.licenses()[0].startswith("evqa.pth, sha256 ")

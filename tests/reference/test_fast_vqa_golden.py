@@ -1,7 +1,6 @@
 """FAST-VQA against what the published code computes, from files as they are published."""
 
 import json
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch import Tensor
 from distill.cost import profile
 from teachers.ensemble import TeacherEnsemble
 from teachers.fast_vqa import FastVQA
+from tests.helpers.golden import golden_parameter
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden/fast_vqa.json").read_text())
 # title in the golden file, file as published, window of the position index, seed of the input
@@ -29,14 +29,7 @@ def _entry(key: str, shape: list[int], window: tuple[int, int, int]) -> Tensor:
         offsets = at[:, :, None] - at[:, None] + (np.array(window) - 1)[:, None, None]
         index = np.ravel_multi_index(tuple(offsets), tuple(2 * w - 1 for w in window))
         return torch.from_numpy(index)
-    n = np.random.default_rng(zlib.crc32(key.encode())).standard_normal(shape).astype(np.float32)
-    if key.endswith("bias_table"):
-        value = 0.5 * n
-    elif len(shape) == 1:
-        value = 1 + 0.1 * n if "norm" in key and key.endswith("weight") else 0.1 * n
-    else:
-        value = n / np.sqrt(np.prod(shape[1:]))
-    return torch.from_numpy(value.astype(np.float32))
+    return golden_parameter(key, shape)
 
 
 @pytest.mark.parametrize("variant", PUBLISHED)
