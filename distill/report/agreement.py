@@ -37,8 +37,9 @@ def agreement(run: RunFolder) -> Section | None:
         return None
     return Section(
         "agreement", "Scores against MOS",
-        "Points on the dashed line are scored as people did; a bend of the fitted curve is a scale"
-        " that differs, scatter around it is disagreement. Point at a mark to see which video it is.",
+        "Points on the dashed line are scored as people did; a bend of the fitted curve is a"
+        " scale that differs, scatter around it is disagreement. Point at a mark to see which video"
+        " it is.",
         blocks,
     )  # fmt: skip
 
@@ -58,7 +59,7 @@ def _figures(subject: Subject) -> list[Figure]:
                 "Calibration",
                 plots.calibration(subject),
                 "Above the line: the model scores such videos too low.",
-            )  # fmt: skip
+            )
         )
     for column in categories(subject)[:_COLUMNS]:
         values = [video.extra.get(column, "") for video in subject.videos]
@@ -67,7 +68,7 @@ def _figures(subject: Subject) -> list[Figure]:
                 f"Residuals by {column}",
                 plots.residuals(subject, column, values),
                 "Right of zero: scored better than people did. Numbers: mean, videos.",
-            )  # fmt: skip
+            )
         )
     if 2 < len(set(subject.groups)) < len(subject.videos):
         figures.append(
@@ -75,7 +76,7 @@ def _figures(subject: Subject) -> list[Figure]:
                 "Residuals by content",
                 plots.residuals(subject, "content", subject.groups),
                 "The contents that are most off on average, at most twelve.",
-            )  # fmt: skip
+            )
         )
     return figures
 
@@ -102,23 +103,19 @@ def breakdown(run: RunFolder) -> Section | None:
     columns = ["kind", "class", "model", "data", "videos", "contents", "SRCC", "95%", "PLCC",
                "RMSE", "bias", "note"]  # fmt: skip
     rows = [
-        [Cell(str(r.get("column", ""))), Cell(str(r.get("value", ""))), Cell(str(r.get("name", ""))),
-         Cell(str(r.get("table_name", ""))), whole(r.get("n")), whole(r.get("contents")),
+        [*(Cell(str(r.get(key, ""))) for key in ("column", "value", "name", "table_name")),
+         whole(r.get("n")), whole(r.get("contents")),
          num(r.get("srcc")), Cell(interval(r.get("low"), r.get("high")), r.get("low")),
          num(r.get("plcc")), num(r.get("rmse_raw")), num(r.get("bias"), sign=True),
          Cell(str(r.get("warning") or ""))]
         for r in found
     ]  # fmt: skip
     words = frozenset({"kind", "class", "model", "data", "note"})
-    keep = [
-        at for at, name in enumerate(columns)
-        if name not in ("data", "note", "model") or len({row[at].text for row in rows}) > 1
-    ]  # fmt: skip
     return Section(
         "breakdown", "By kind of video",
-        "Where the model is weak: a low SRCC within a kind, or a bias (mean of score minus MOS) that"
-        " favours it. Within a narrow kind every SRCC is lower than over all.",
-        [Table([columns[i] for i in keep], [[row[i] for i in keep] for row in rows], words)],
+        "Where the model is weak: a low SRCC within a kind, or a bias (mean of score minus MOS)"
+        " that favours it. Within a narrow kind every SRCC is lower than over all.",
+        [Table(columns, rows, words).without_constant("data", "note", "model")],
     )  # fmt: skip
 
 
@@ -173,7 +170,7 @@ def against(run: RunFolder) -> Section | None:
         "Student against teacher" if run.kind == "train_student" else "Models against each other",
         "Far from the line the two disagree: videos to look at, and the ones where they would add"
         " something to each other.",
-        [Figures(figures)],
+        [Figures(figures, "thirds")],
     )  # fmt: skip
 
 

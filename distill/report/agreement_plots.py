@@ -80,7 +80,7 @@ def calibration(subject: Subject) -> Markup:
     plot = Plot(
         f"Calibration of {subject.name}, {subject.where}: mean MOS of {len(bins)} bins of scores",
         Axis(axis.low, axis.high, "mean score of a bin"), Axis(axis.low, axis.high, "mean MOS"),
-        height=400, top=12 + _MARGINAL, right=12 + _MARGINAL,
+        height=400, left=50,
     )  # fmt: skip
     plot.grid()
     plot.line([(axis.low, axis.low), (axis.high, axis.high)], "ref")
@@ -130,14 +130,14 @@ def residuals(subject: Subject, column: str, values: Sequence[str]) -> Markup:
     )  # fmt: skip
     plot.grid(y=False)
     plot.rule(plot.px(0), plot.top, plot.px(0), plot.height - plot.bottom, "zero")
-    for number, (name, at, mean) in enumerate(rows):
+    for number, (name, members, mean) in enumerate(rows):
         level = len(rows) - number - 0.66
         plot.text(plot.left, plot.py(level) - 12, short(name or "(empty)", 36), "name start")
         plot.text(
             plot.width - plot.right, plot.py(level) - 12,
             f"{fixed(mean.value, 2, sign=True)} · {mean.n}", "tick end",
         )  # fmt: skip
-        for i in [at[j] for j in thinned(len(at), _MOST // len(rows))]:
+        for i in [members[j] for j in thinned(len(members), _MOST // len(rows))]:
             plot.mark(float(errors[i]), level, "c1 mist", told(subject.videos[i]), r=3.2)
         if np.isfinite(mean.low):
             plot.line([(mean.low, level), (mean.high, level)], "c2 whisker")
@@ -148,17 +148,22 @@ def residuals(subject: Subject, column: str, values: Sequence[str]) -> Markup:
     return plot.render() + legend(keys)
 
 
-def dots(subjects: Sequence[Subject]) -> Markup:
-    """SRCC of several models with intervals, a row each."""
+def dots(subjects: Sequence[Subject], wide: bool) -> Markup:
+    """SRCC of several models with intervals, a row each.
+
+    Args:
+        subjects: at least one.
+        wide: for the width of a page; else for a phone.
+    """
     rows = [(s, s.row.get("srcc"), s.row.get("low"), s.row.get("high")) for s in subjects]
     ends = [float(v) for _, *values in rows for v in values if v is not None]
     pitch = 42
     plot = Plot(
         "SRCC of each model with its 95% interval over contents",
         Axis.around(ends, "SRCC"), Axis(0, len(rows)),
-        height=56 + pitch * len(rows), left=14, right=14,
+        width=820 if wide else 400, height=56 + pitch * len(rows), left=14, right=14,
     )  # fmt: skip
-    plot.grid(y=False)
+    plot.grid(y=False, ticks=8 if wide else 5)
     many = len({s.where for s in subjects}) > 1
     for number, (subject, value, low, high) in enumerate(rows):
         level = len(rows) - number - 0.66
@@ -171,7 +176,7 @@ def dots(subjects: Sequence[Subject]) -> Markup:
             plot.line([(float(low), level), (float(high), level)], "c1 whisker")
         tip = f"{name}\nSRCC {fixed(value)} {interval(low, high)}"
         plot.mark(float(value), level, "c1 solid", tip, r=5.5)
-    return plot.render()
+    return plot.render("wide" if wide else "narrow")
 
 
 def against(x: Subject, y: Subject, label: str) -> Markup:

@@ -1,7 +1,7 @@
 """What a section of the page is made of; ``templates/page.html`` has a macro for each kind."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from markupsafe import Markup
@@ -22,13 +22,14 @@ class Cell:
 class Table:
     """Rows that a click on a column's head sorts.
 
+    The first column stays in view where a phone is narrower than the table.
+
     Attributes:
         columns: names; those in ``words`` hold text, the others numbers.
         rows: cells of each.
         words: columns of text, aligned to the left.
         caption: a line above it.
         note: a line below it.
-        key: the first column stays in view where the table is wider than the screen.
     """
 
     kind: ClassVar[str] = "table"
@@ -37,6 +38,16 @@ class Table:
     words: frozenset[str] = frozenset()
     caption: str = ""
     note: str = ""
+
+    def without_constant(self, *names: str) -> "Table":
+        """The same without those of the named columns that say one thing in every row."""
+        keep = [
+            at
+            for at, name in enumerate(self.columns)
+            if name not in names or len({row[at].text for row in self.rows}) > 1
+        ]
+        rows = [[row[at] for at in keep] for row in self.rows]
+        return replace(self, columns=[self.columns[at] for at in keep], rows=rows)
 
 
 @dataclass(frozen=True)
@@ -51,10 +62,11 @@ class Figure:
 
 @dataclass(frozen=True)
 class Figures:
-    """Plots, two in a row where there is room."""
+    """Plots, two in a row where there is room; three with the style ``thirds``."""
 
     kind: ClassVar[str] = "figures"
     items: Sequence[Figure]
+    style: str = ""
 
 
 @dataclass(frozen=True)
@@ -108,6 +120,7 @@ class Card:
         size: its width and height.
         reason: why there is none.
         name: of the video.
+        label: shorter, for the card; the name where empty.
         badge: a number in the corner.
         lines: what is told of it.
         plot: its scores over time; empty without.
@@ -120,6 +133,7 @@ class Card:
     badge: str = ""
     lines: Sequence[str] = ()
     plot: Markup = field(default_factory=Markup)
+    label: str = ""
 
 
 @dataclass(frozen=True)

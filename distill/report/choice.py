@@ -11,7 +11,7 @@ from distill.report.blocks import Card, Cards, Cell, Figure, Figures, Section, T
 from distill.report.folder import RunFolder
 from distill.report.frames import Frames
 from distill.report.subjects import PREDICTIONS, read_videos
-from distill.report.text import fixed, number
+from distill.report.text import fixed, number, short_names
 
 _READ = 100_000  # labels that are held in memory
 _SHOWN = 12
@@ -114,19 +114,19 @@ def _disputed(run: RunFolder, usable: list[Label], frames: Frames) -> list[Cards
     if not known:
         return []
     actions = {row["path"]: row for row in run.choice_rows}
+    names = short_names([label.video for label in known])
     cards = []
     for label in known:
         frame = frames.of(label.path)
         lines = [f"score {fixed(label.score, 2)}"]
-        lines.append(" · ".join(f"{name} {fixed(v, 2)}" for name, v in label.members.items()))
+        lines.append(" · ".join(f"{name}\u00a0{fixed(v, 2)}" for name, v in label.members.items()))
         row = actions.get(label.path)
         if row:
             why = f": {row['rule']}" if row.get("rule") else ""
             lines.append(f"{row['action']}{why}")
         cards.append(
-            Card(
-                label.video, frame.image, frame.size, frame.reason, f"±{fixed(label.std, 2)}", lines
-            )
-        )
+            Card(label.video, frame.image, frame.size, frame.reason, f"±{fixed(label.std, 2)}",
+                 lines, label=names[label.video])
+        )  # fmt: skip
     note = "The members' scores differ most here; the badge is their standard deviation."
     return [Cards("Most disputed", note, cards)]

@@ -1,5 +1,6 @@
 """The sections on accuracy against cost, and on a sweep of students."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,12 +33,12 @@ def accuracy_and_cost(run: RunFolder) -> Section | None:
     blocks.append(Figures(figures))
     blocks.append(Figures([Figure("", plots.keys(points), style="full bare")]))
     rows = [
-        [Cell(p.name), Cell(p.data), Cell(plots.KEYS[p.kind]), num(p.srcc), cost_cell(p.gmacs),
-         num(p.params_m, 2), Cell(p.note), Cell(p.source)]
+        [Cell(p.name), num(p.srcc), cost_cell(p.gmacs), num(p.params_m, 2), Cell(p.data),
+         Cell(plots.KEYS[p.kind]), Cell(". ".join(filter(None, (p.note, p.source))))]
         for p in points
     ]  # fmt: skip
-    columns = ["model", "data", "kind", "SRCC", "GMACs", "M parameters", "note", "source"]
-    words = frozenset({"model", "data", "kind", "note", "source"})
+    columns = ["model", "SRCC", "GMACs", "M parameters", "data", "kind", "source"]
+    words = frozenset({"model", "data", "kind", "source"})
     blocks.append(Table(columns, rows, words, caption="The numbers and where they come from"))
     return Section(
         "cost", "Accuracy and cost",
@@ -65,51 +66,31 @@ def sweep(run: RunFolder) -> Section | None:
         )  # fmt: skip
     return Section(
         "runs", "Runs",
-        "Choose by validation and by cost; the test column is for reporting the one that was chosen.",
+        "Choose by validation and by cost; the test column is there to report the one chosen.",
         [Table(columns, rows, frozenset({"run", "error"}))],
     )  # fmt: skip
 
 
 def _own(run: RunFolder) -> list[Point]:
+    kvq = (run.config.get("data") or {}).get("name") == "kvq"  # the data of the published points
     points = []
     for s in run.subjects:
-        known = s.table.lower() if (run.config.get("data") or {}).get("name") != "kvq" else "KVQ"
-        table = "KVQ" if known == "KVQ" else s.table or "this data"
-        points.append(
-            Point(
-                s.name,
-                f"{table}, {SPLITS.get(s.split, s.split)}",
-                shown(s.row, "gmacs"),
-                shown(s.row, "srcc"),
-                shown(s.row, "params_m"),
-                shown(s.row, "low"),
-                shown(s.row, "high"),
-                source="this run",
-            )  # fmt: skip
-        )
+        table = "KVQ" if kvq else s.table or "this data"
+        where = f"{table}, {SPLITS.get(s.split, s.split)}"
+        keys = ("gmacs", "srcc", "params_m", "low", "high")
+        points.append(Point(s.name, where, *(shown(s.row, k) for k in keys), source="this run"))
     return points
 
 
 def _own_of_sweep(run: RunFolder) -> list[Point]:
+    table = Path(str((run.config.get("data") or {}).get("manifest") or ""))
+    data = table.parent.name or "this data"
     points = []
-    table = str((run.config.get("data") or {}).get("manifest") or "").split("/")
-    name = table[-2] if len(table) > 1 else "this data"
     for row in run.sweep:
+        name, source = row.get("run", ""), "this sweep"
         cost_, params = number(row.get("gmacs")), number(row.get("params_m"))
-        points.append(
-            Point(row.get("run", ""), f"{name}, validation", cost_, number(row.get("val_srcc")),
-                  params, source="this sweep")
-        )  # fmt: skip
-        points.append(
-            Point(
-                row.get("run", ""),
-                f"{name}, test",
-                cost_,
-                number(row.get("test_srcc")),
-                params,
-                number(row.get("test_low")),
-                number(row.get("test_high")),
-                source="this sweep",
-            )  # fmt: skip
-        )
+        value = number(row.get("val_srcc"))
+        points.append(Point(name, f"{data}, validation", cost_, value, params, source=source))
+        value, low, high = (number(row.get(f"test_{key}")) for key in ("srcc", "low", "high"))
+        points.append(Point(name, f"{data}, test", cost_, value, params, low, high, source=source))
     return points

@@ -18,6 +18,7 @@ from distill.report.text import fixed, gmacs, interval, number, short
 
 _SHAPES = {"own": ("c1 solid", "circle"), "measured": ("c3 solid", "square"),
            "published": ("c2 solid", "diamond")}  # fmt: skip
+_NAMED = 6  # marks of a panel that all get a name
 KEYS = {"own": "this run", "measured": "measured with this project", "published": "published"}
 
 
@@ -63,7 +64,7 @@ def published() -> list[Point]:
 
 
 def measured() -> list[Point]:
-    """Mean over seeds of each rung of ``students/measured.csv`` that distilled or MOS alone gave."""
+    """Means over seeds of ``students/measured.csv``, with pseudo-labels and with MOS alone."""
     text = files("students").joinpath("measured.csv").read_text("utf-8")
     found: dict[tuple[str, str, str], list[dict[str, str]]] = {}
     for row in csv.DictReader(text.splitlines()):
@@ -106,7 +107,7 @@ def _panel(data: str, points: Sequence[Point], x: Axis, wide: bool) -> Markup:
     plot = Plot(
         f"SRCC against GMACs a video on {data}: " + ", ".join(p.name for p in points),
         x, Axis.around(ends, "SRCC", room=0.16), width=820 if wide else 400,
-        height=230 if len(points) > 2 else 190, left=50,
+        height=240 if len(points) > 2 else 200, left=58,
     )  # fmt: skip
     plot.grid(ticks=8 if wide else 5)
     best, steps = -np.inf, []
@@ -134,6 +135,8 @@ def _names(plot: Plot, points: Sequence[Point], letters: int) -> None:
     taken = [(plot.px(p.gmacs) - 7, plot.py(p.srcc) - 7, plot.px(p.gmacs) + 7, plot.py(p.srcc) + 7)
              for p in points]  # fmt: skip
     for point in points:
+        if point.kind == "measured" and len(points) > _NAMED:  # the table and the tips name them
+            continue
         cx, cy, words = plot.px(point.gmacs), plot.py(point.srcc), short(point.name, letters)
         wide = 6.1 * len(words)
         for left, top, style in (

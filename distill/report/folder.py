@@ -109,8 +109,9 @@ def _kind(run: RunFolder) -> str:
     if "teacher" in run.config or run.spec.get("role") == "teacher":
         return "train_teacher"
     raise ReportError(
-        f"{run.path}: neither {CONFIG} and {RESULT} of a run nor {_SWEEP} of a sweep; give a folder"
-        " that train_teacher, pseudo_label, train_student or evaluate left (outputs/<command>/<time>)"
+        f"{run.path}: neither {CONFIG} and {RESULT} of a run nor {_SWEEP} of a sweep; give a"
+        " folder that train_teacher, pseudo_label, train_student or evaluate left"
+        " (outputs/<command>/<time>)"
     )
 
 

@@ -56,7 +56,7 @@ def spreads(names: Sequence[str], scores: Sequence[float], stds: Sequence[float]
         names, scores, stds: (N,) of the labels that have a deviation, N >= 1.
     """
     plot = Plot(
-        f"Standard deviation over the members against the pseudo-label: {count(len(names), 'video')}",
+        f"Deviation over the members against the pseudo-label: {count(len(names), 'video')}",
         Axis.around(scores, "pseudo-label"),
         Axis(0.0, max(max(stds), 1e-6) * 1.08, "deviation over members"),
     )  # fmt: skip
@@ -106,7 +106,7 @@ def over_time(
     plot = Plot(
         f"Scores of {len(values)} frames over time, from {fixed(min(values), 2)}"
         f" to {fixed(max(values), 2)}",
-        x, Axis(low, high + 1e-9), width=240, height=92, left=30, right=8, top=6, bottom=20,
+        x, Axis(low, high + 1e-9), width=180, height=84, left=27, right=6, top=6, bottom=18,
     )  # fmt: skip
     for level in (low, (low + high) / 2, high):
         plot.rule(plot.left, plot.py(level), plot.width - plot.right, plot.py(level), "grid")

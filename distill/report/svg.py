@@ -73,7 +73,7 @@ class Plot:
         )
 
     def text(self, x: float, y: float, text: str, style: str) -> None:
-        """Words at a point of the box; ``start``, ``middle`` or ``end`` in the style aligns them."""
+        """Words at a point of the box; ``start``, ``middle`` or ``end`` aligns them."""
         self.parts.append(
             Markup('<text class="{}" x="{}" y="{}">{}</text>').format(
                 style, _n(x), _n(y), clean(text)

@@ -2,7 +2,8 @@
 
 import math
 import re
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeGuard
 
 # What would turn a line round, hide letters, or is not allowed in HTML: of names in a user's table.
 _HARMFUL = re.compile(
@@ -15,7 +16,7 @@ def clean(text: Any) -> str:
     return _HARMFUL.sub("\ufffd", str(text))
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     """Whether it is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
@@ -61,3 +62,12 @@ def short(name: str, letters: int) -> str:
 def count(number_: int, one: str, many: str = "") -> str:
     """``1 video``, ``2 videos``."""
     return f"{number_} {one if number_ == 1 else many or one + 's'}"
+
+
+def short_names(names: Sequence[str]) -> dict[str, str]:
+    """Names without the folders that all of them begin with."""
+    parts = [name.split("/") for name in names]
+    same = 0
+    while all(len(p) > same + 1 and p[: same + 1] == parts[0][: same + 1] for p in parts):
+        same += 1
+    return {name: "/".join(p[same:]) for name, p in zip(names, parts, strict=True)}

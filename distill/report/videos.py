@@ -11,7 +11,7 @@ from distill.report.folder import RunFolder
 from distill.report.frames import Frames
 from distill.report.label_plots import over_time
 from distill.report.subjects import Subject, Video, by_place
-from distill.report.text import fixed
+from distill.report.text import fixed, short_names
 
 _EACH = {1: 6, 2: 6, 3: 4}  # videos of a kind, by the number of models and tables; else 3
 _MODELS = 8  # that the videos are shown of
@@ -31,9 +31,9 @@ def videos(run: RunFolder, frames: Frames) -> Section | None:
     blocks += _between(subjects, 2 * each if len(subjects) < 4 else each, frames)
     return Section(
         "videos", "Videos",
-        "Look at the worst before you trust a number: a wrong label, a broken file or a kind of video"
-        " that the model has never seen. The curve has the score of each frame that was looked at,"
-        " the dashed line is the MOS; a click enlarges.",
+        "Look at the worst before you trust a number: a wrong label, a broken file, or a kind of"
+        " video that the model has never seen. The curve has the score of each frame that was"
+        " looked at, the dashed line is the MOS; a click enlarges.",
         blocks,
     )  # fmt: skip
 
@@ -42,9 +42,10 @@ def _of(subject: Subject, each: int, frames: Frames) -> list[Cards]:
     found = sorted(subject.videos, key=lambda v: (-abs(v.residual), v.path))
     each = min(each, len(found) // 2) or 1
     scale = _scale(subject)
+    names = short_names([video.video for video in found])
 
     def cards(chosen: Sequence[Video], spread: bool = False) -> list[Card]:
-        return [_card(video, scale, frames, spread) for video in chosen]
+        return [_card(video, names[video.video], scale, frames, spread) for video in chosen]
 
     groups = [
         Cards("Worst", "Largest difference between score and MOS.", cards(found[:each])),
@@ -58,7 +59,9 @@ def _of(subject: Subject, each: int, frames: Frames) -> list[Cards]:
     return groups
 
 
-def _card(video: Video, scale: tuple[float, float], frames: Frames, spread: bool = False) -> Card:
+def _card(
+    video: Video, label: str, scale: tuple[float, float], frames: Frames, spread: bool
+) -> Card:
     frame = frames.of(video.path)
     curve: dict[str, Any] = {}
     if len(video.frame_scores) > 1:
@@ -66,7 +69,7 @@ def _card(video: Video, scale: tuple[float, float], frames: Frames, spread: bool
     return Card(
         video.video, frame.image, frame.size, frame.reason,
         f"±{fixed(video.spread, 2)}" if spread else fixed(video.residual, 2, sign=True),
-        [f"MOS {fixed(video.mos, 2)} · score {fixed(video.score, 2)}"], **curve,
+        [f"MOS\u00a0{fixed(video.mos, 2)} · score\u00a0{fixed(video.score, 2)}"], label=label, **curve,
     )  # fmt: skip
 
 
@@ -79,14 +82,18 @@ def _between(subjects: Sequence[Subject], each: int, frames: Frames) -> list[Any
             continue
         both = [place for place in known[0][1] if all(place in other for _, other in known)]
         spread = {p: float(np.std([v[p].score for _, v in known], ddof=1)) for p in both}
+        names = short_names([known[0][1][place].video for place in both])
         cards = []
         for place in sorted(both, key=lambda p: (-spread[p], p))[:each]:
             video = known[0][1][place]
             frame = frames.of(video.path)
             lines = [f"MOS {fixed(video.mos, 2)}"]
             lines += [f"{name} {fixed(v[place].score, 2)}" for name, v in known]
-            cards.append(Card(video.video, frame.image, frame.size, frame.reason,
-                              f"±{fixed(spread[place], 2)}", lines))  # fmt: skip
+            badge = f"±{fixed(spread[place], 2)}"
+            cards.append(
+                Card(video.video, frame.image, frame.size, frame.reason, badge, lines,
+                     label=names[video.video])
+            )  # fmt: skip
         if cards:
             note = "Largest standard deviation over the compared models, in the badge."
             blocks.append(Heading(f"Between the models · {where}"))
