@@ -10,8 +10,9 @@ from distill.report import label_plots as plots
 from distill.report.blocks import Card, Cards, Cell, Figure, Figures, Section, Table, num, whole
 from distill.report.folder import RunFolder
 from distill.report.frames import Frames
-from distill.report.subjects import PREDICTIONS, read_videos
+from distill.report.subjects import read_videos
 from distill.report.text import fixed, number, short_names
+from distill.runs import PREDICTIONS
 
 _READ = 100_000  # labels that are held in memory
 _SHOWN = 12

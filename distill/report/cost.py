@@ -77,8 +77,9 @@ def _own(run: RunFolder) -> list[Point]:
     for s in run.subjects:
         table = "KVQ" if kvq else s.table or "this data"
         where = f"{table}, {SPLITS.get(s.split, s.split)}"
-        keys = ("gmacs", "srcc", "params_m", "low", "high")
-        points.append(Point(s.name, where, *(shown(s.row, k) for k in keys), source="this run"))
+        gmacs, srcc, params = (shown(s.row, key) for key in ("gmacs", "srcc", "params_m"))
+        low, high = shown(s.row, "low"), shown(s.row, "high")
+        points.append(Point(s.name, where, gmacs, srcc, params, low, high, source="this run"))
     return points
 
 

@@ -77,11 +77,10 @@ def _of_one(run: RunFolder) -> Section:
             value = fixed(other.row.get("srcc"))
             tiles.insert(1, Tile(f"SRCC, {SPLITS.get(other.split, other.split)}", value, ends))
     budget = run.result.get("budget")
-    held = f"budget {gmacs(budget)}" if is_number(budget) else ""
+    held = f", budget {gmacs(budget)}" if is_number(budget) else ""
     if is_number(main.row.get("gmacs")):
-        tiles.append(Tile("GMACs a video", gmacs(main.row["gmacs"]), held))
-    if is_number(main.row.get("params_m")):
-        tiles.append(Tile("parameters", f"{main.row['params_m']:.2f} M"))
+        params = f"{fixed(main.row.get('params_m'), 2)} M parameters"
+        tiles.append(Tile(f"GMACs a video{held}", gmacs(main.row["gmacs"]), params))
     if is_number(run.result.get("minutes")):
         steps = run.result.get("steps")
         note = count(int(steps), "step") if is_number(steps) else ""
@@ -91,29 +90,31 @@ def _of_one(run: RunFolder) -> Section:
     if verdicts:
         blocks.append(Lines(verdicts))
     return Section(
-        "result", "Result", f"How well the {main.name} orders and scores the videos of"
+        "result", "Result", f"How well {main.name} orders and scores the {_how_many(main)} of"
         f" {main.where}; brackets are 95% intervals over source contents.", blocks,
     )  # fmt: skip
 
 
 def _tiles(subject: Subject) -> list[Tile]:
     row = subject.row
-    tiles = [
+    return [
         Tile(f"SRCC, {SPLITS.get(subject.split, subject.split)}" if subject.split else "SRCC",
              fixed(row.get("srcc")), interval(row.get("low"), row.get("high"))),
         Tile("PLCC", fixed(row.get("plcc")), f"fitted {fixed(row.get('plcc_fitted'))}"),
         Tile("RMSE", fixed(row.get("rmse_raw")), f"fitted {fixed(row.get('rmse'))}"),
     ]  # fmt: skip
-    if is_number(row.get("n")):
-        contents = row.get("contents")
-        note = count(int(contents), "content") if is_number(contents) else ""
-        tiles.append(Tile("videos", str(int(row["n"])), note))
     return tiles
 
 
+def _how_many(subject: Subject) -> str:
+    videos, contents = subject.row.get("n"), subject.row.get("contents")
+    told = count(int(videos), "video") if is_number(videos) else "videos"
+    return f"{told} ({count(int(contents), 'content')})" if is_number(contents) else told
+
+
 def _of_several(run: RunFolder) -> Section:
-    columns = ["model", "data", "SRCC", "95%", "PLCC", "PLCC fitted", "RMSE", "RMSE fitted", "GMACs",
-               "M parameters", "KRCC", "same-content pairs", "videos", "contents"]  # fmt: skip
+    columns = ["model", "data", "SRCC", "95%", "PLCC", "PLCC fitted", "RMSE", "RMSE fitted",
+               "GMACs", "M parameters", "KRCC", "same-content pairs", "videos", "contents"]  # fmt: skip
     best: dict[str, float] = {}
     for s in run.subjects:
         value = shown(s.row, "srcc")

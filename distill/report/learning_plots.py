@@ -68,21 +68,26 @@ def waiting(columns: Series) -> Markup:
     name = next((n for n in ("train/data_wait", "labelling/data_wait") if columns.get(n)), "")
     if not name:
         return Markup("")
-    label = "share of time waiting" if name.startswith("lab") else "seconds waiting, a step"
-    return _lines({"waiting for videos": columns[name]}, label)
+    labelling = name.startswith("labelling/")
+    label = "share of time waiting" if labelling else "seconds waiting, a step"
+    over = "videos labelled" if labelling else "step"
+    return _lines({"waiting for videos": columns[name]}, label, over=over)
 
 
 def speed(columns: Series) -> Markup:
     """Videos a second of a labelling; empty where none was logged."""
     name = "labelling/videos_per_second"
-    return _lines({"videos a second": columns[name]} if name in columns else {}, "videos a second")
+    series = {"videos a second": columns[name]} if name in columns else {}
+    return _lines(series, "videos a second", over="videos labelled")
 
 
 def _is_rate(name: str) -> bool:
     return name.startswith("lr") or "/lr" in name
 
 
-def _lines(series: Series, label: str, *, smooth: bool = False, dots: bool = False) -> Markup:
+def _lines(
+    series: Series, label: str, *, smooth: bool = False, dots: bool = False, over: str = "step"
+) -> Markup:
     series = {name: points for name, points in series.items() if len(points) > 1}
     if not series:
         return Markup("")
@@ -94,8 +99,8 @@ def _lines(series: Series, label: str, *, smooth: bool = False, dots: bool = Fal
     last = max(point[0] for line in drawn.values() for point in line)
     first = min(point[0] for line in drawn.values() for point in line)
     plot = Plot(
-        f"{label} by step: {', '.join(drawn)}",
-        Axis(first, max(last, first + 1), "step"),
+        f"{label} by {over}: {', '.join(drawn)}",
+        Axis(first, max(last, first + 1), over),
         Axis.around([y for line in drawn.values() for _, y in line], label),
         height=260, left=54,
     )  # fmt: skip
@@ -107,7 +112,7 @@ def _lines(series: Series, label: str, *, smooth: bool = False, dots: bool = Fal
         # Lines carry no words of their own: some of their points do.
         for i in thinned(len(line), 40):
             x, y = line[i]
-            tip = f"{name}\nstep {x:.0f}: {fixed(y, 4)}"
+            tip = f"{name}\n{over} {x:.0f}: {fixed(y, 4)}"
             plot.mark(x, y, f"{colour} solid" if dots else "ghost", tip, r=3)
         keys.append((colour, "line", name))
     return plot.render() + (legend(keys) if len(keys) > 1 else Markup(""))

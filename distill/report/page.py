@@ -59,8 +59,9 @@ def write_report(folder: Path, reader: VideoReader | None, out: Path | None = No
 def sections(run: RunFolder, frames: Frames) -> list[Section]:
     """Those that the run has data for, in the order of the page."""
     makers = (
-        headline, sweep, across, agreement, against, breakdown, accuracy_and_cost, learning,
-        partial(pseudo_labels, frames=frames), partial(videos, frames=frames), problems, provenance,
+        headline, sweep, across, agreement, against, breakdown, accuracy_and_cost,
+        partial(pseudo_labels, frames=frames), learning, partial(videos, frames=frames), problems,
+        provenance,
     )  # fmt: skip
     return [section for make in makers if (section := make(run)) is not None]
 

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distill.predictions import COLUMNS
+from distill.evaluation.predictions import HEADER
 from distill.report.text import is_number, number
+from distill.runs import PREDICTIONS
 
 if TYPE_CHECKING:
     from distill.report.folder import RunFolder
 
-PREDICTIONS = "predictions_{}.csv"  # of a training command, by split
 SPLITS = {"val": "validation", "test": "test", "train": "training"}
 
 
 @dataclass(frozen=True)
 class Video:
-    """A row of a table of predictions; see ``distill.predictions``. Missing numbers are NaN."""
+    """A row of ``distill.evaluation.predictions``; missing numbers are NaN."""
 
     video: str
     path: str
@@ -146,7 +146,7 @@ def read_videos(path: Path) -> list[Video]:
                     spread=number(row.get("spread")),
                     frame_scores=tuple(value for value in frames if math.isfinite(value)),
                     duration=number(row.get("duration")),
-                    extra={k: v for k, v in row.items() if k and k not in COLUMNS and v},
+                    extra={k: v for k, v in row.items() if k and k not in HEADER and v},
                 )
             )
     return videos

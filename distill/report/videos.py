@@ -66,10 +66,11 @@ def _card(
     curve: dict[str, Any] = {}
     if len(video.frame_scores) > 1:
         curve["plot"] = over_time(video.frame_scores, scale, video.mos, video.duration)
+    told = f"MOS\u00a0{fixed(video.mos, 2)} · score\u00a0{fixed(video.score, 2)}"
     return Card(
         video.video, frame.image, frame.size, frame.reason,
         f"±{fixed(video.spread, 2)}" if spread else fixed(video.residual, 2, sign=True),
-        [f"MOS\u00a0{fixed(video.mos, 2)} · score\u00a0{fixed(video.score, 2)}"], label=label, **curve,
+        [told], label=label, **curve,
     )  # fmt: skip
 
 

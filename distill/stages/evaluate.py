@@ -30,6 +30,7 @@ from distill.options import decoding_workers
 from distill.runs import Run
 from distill.specification import find_bundle
 from distill.stages.inputs import load_manifest, take_bundle
+from distill.stages.report import report
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +105,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     result = {"rows": rows, "pairs": pairs}
     this.finish(result)
     _tell(rows, pairs)
+    report(out, config, reader)
     return result
 
 
