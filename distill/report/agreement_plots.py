@@ -80,7 +80,7 @@ def calibration(subject: Subject) -> Markup:
     plot = Plot(
         f"Calibration of {subject.name}, {subject.where}: mean MOS of {len(bins)} bins of scores",
         Axis(axis.low, axis.high, "mean score of a bin"), Axis(axis.low, axis.high, "mean MOS"),
-        height=400, left=50,
+        height=400,
     )  # fmt: skip
     plot.grid()
     plot.line([(axis.low, axis.low), (axis.high, axis.high)], "ref")

@@ -107,7 +107,7 @@ def _panel(data: str, points: Sequence[Point], x: Axis, wide: bool) -> Markup:
     plot = Plot(
         f"SRCC against GMACs a video on {data}: " + ", ".join(p.name for p in points),
         x, Axis.around(ends, "SRCC", room=0.16), width=820 if wide else 400,
-        height=240 if len(points) > 2 else 200, left=58,
+        height=240 if len(points) > 2 else 200,
     )  # fmt: skip
     plot.grid(ticks=8 if wide else 5)
     best, steps = -np.inf, []
@@ -116,8 +116,8 @@ def _panel(data: str, points: Sequence[Point], x: Axis, wide: bool) -> Markup:
             best = point.srcc
             steps.append((point.gmacs, best))
     if len(steps) > 1:
-        plot.line([*steps, (x.high, best)], "faint c1" if points[0].kind == "own" else "faint c2",
-                  steps=True)  # fmt: skip
+        style = _SHAPES[points[0].kind][0].replace("solid", "faint")
+        plot.line([*steps, (x.high, best)], style, steps=True)
     for point in points:
         style, shape = _SHAPES[point.kind]
         if np.isfinite(point.low) and np.isfinite(point.high):

@@ -57,6 +57,8 @@ class Frames:
             return self._shrink(place)
         except VideoError as error:
             return Frame(reason=error.reason)
+        except OSError as error:
+            return Frame(reason=error.strerror or str(error))
 
     def _shrink(self, path: Path) -> Frame:
         assert self._reader is not None

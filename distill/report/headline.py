@@ -56,14 +56,13 @@ def banners(run: RunFolder) -> list[str]:
         told += [f"{text[:1].upper()}{text[1:].rstrip('.')}." for text in dict.fromkeys(warned)]
     else:
         few = {
-            (s.where, int(s.row["contents"]))
+            s.where: int(s.row["contents"])
             for s in run.subjects
             if is_number(s.row.get("contents")) and s.row["contents"] < FEW_CONTENTS
         }
-        told += [
-            f"Only {count(n, 'content')} in {where}: the intervals are too narrow."
-            for where, n in sorted(few)
-        ]
+        if few:
+            where = "; ".join(f"{count(n, 'content')} in {where}" for where, n in few.items())
+            told.append(f"Only {where}: intervals over so few are too narrow.")
     return told
 
 
@@ -89,8 +88,9 @@ def _of_one(run: RunFolder) -> Section:
     verdicts = _verdicts(run)
     if verdicts:
         blocks.append(Lines(verdicts))
+    name = f"the {main.name}" if main.name in ("teacher", "student") else main.name
     return Section(
-        "result", "Result", f"How well {main.name} orders and scores the {_how_many(main)} of"
+        "result", "Result", f"How well {name} orders and scores the {_how_many(main)} of"
         f" {main.where}; brackets are 95% intervals over source contents.", blocks,
     )  # fmt: skip
 
@@ -103,7 +103,6 @@ def _tiles(subject: Subject) -> list[Tile]:
         Tile("PLCC", fixed(row.get("plcc")), f"fitted {fixed(row.get('plcc_fitted'))}"),
         Tile("RMSE", fixed(row.get("rmse_raw")), f"fitted {fixed(row.get('rmse'))}"),
     ]  # fmt: skip
-    return tiles
 
 
 def _how_many(subject: Subject) -> str:
@@ -114,7 +113,8 @@ def _how_many(subject: Subject) -> str:
 
 def _of_several(run: RunFolder) -> Section:
     columns = ["model", "data", "SRCC", "95%", "PLCC", "PLCC fitted", "RMSE", "RMSE fitted",
-               "GMACs", "M parameters", "KRCC", "same-content pairs", "videos", "contents"]  # fmt: skip
+               "GMACs", "M parameters", "KRCC", "same-content pairs", "videos",
+               "contents"]  # fmt: skip
     best: dict[str, float] = {}
     for s in run.subjects:
         value = shown(s.row, "srcc")

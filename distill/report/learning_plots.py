@@ -102,7 +102,7 @@ def _lines(
         f"{label} by {over}: {', '.join(drawn)}",
         Axis(first, max(last, first + 1), over),
         Axis.around([y for line in drawn.values() for _, y in line], label),
-        height=260, left=54,
+        height=260,
     )  # fmt: skip
     plot.grid()
     keys = []

@@ -12,6 +12,7 @@ from distill.report.axes import Axis
 from distill.report.text import clean
 
 WIDTH = 400  # of a plot in half the page; on a phone it shrinks to 0.8 of it
+_TICKS = 5  # numbers of an axis, about
 
 
 class Plot:
@@ -21,15 +22,19 @@ class Plot:
         alt: what the plot shows, in words, for those who cannot see it.
         x, y: axes.
         width, height: of the box.
-        left, right, top, bottom: margins between the box and the field of the marks.
+        left, right, top, bottom: margins between the box and the field of the marks; left of None
+            has room for the numbers of the y axis.
     """
 
     def __init__(
         self, alt: str, x: Axis, y: Axis, *, width: float = WIDTH, height: float = 300,
-        left: float = 46, right: float = 12, top: float = 12, bottom: float = 44,
+        left: float | None = None, right: float = 12, top: float = 12, bottom: float = 44,
     ) -> None:  # fmt: skip
         self.alt, self.x, self.y = alt, x, y
         self.width, self.height = width, height
+        if left is None:
+            longest = max((len(text) for _, text in y.ticks(_TICKS)), default=1)
+            left = 30 + 7.5 * longest if y.label else 12 + 7.5 * longest
         self.left, self.right, self.top, self.bottom = left, right, top, bottom
         self.parts: list[Markup] = []
 
@@ -42,14 +47,19 @@ class Plot:
         field = self.height - self.top - self.bottom
         return self.top + (1 - self.y.share(value)) * field
 
-    def grid(self, *, x: bool = True, y: bool = True, ticks: int = 5) -> None:
-        """Lines and numbers of the axes, and what they measure."""
+    def grid(self, *, y: bool = True, ticks: int = _TICKS) -> None:
+        """Lines and numbers of the axes, and what they measure.
+
+        Args:
+            y: of the y axis too.
+            ticks: about so many numbers on the x axis.
+        """
         bottom, right = self.height - self.bottom, self.width - self.right
-        for value, text in self.x.ticks(ticks) if x else ():
+        for value, text in self.x.ticks(ticks):
             at = self.px(value)
             self.rule(at, self.top, at, bottom, "grid")
             self.text(at, bottom + 16, text, "tick middle")
-        for value, text in self.y.ticks(ticks) if y else ():
+        for value, text in self.y.ticks(_TICKS) if y else ():
             at = self.py(value)
             self.rule(self.left, at, right, at, "grid")
             self.text(self.left - 7, at + 4, text, "tick end")

@@ -68,6 +68,6 @@ def short_names(names: Sequence[str]) -> dict[str, str]:
     """Names without the folders that all of them begin with."""
     parts = [name.split("/") for name in names]
     same = 0
-    while all(len(p) > same + 1 and p[: same + 1] == parts[0][: same + 1] for p in parts):
+    while parts and all(len(p) > same + 1 and p[: same + 1] == parts[0][: same + 1] for p in parts):
         same += 1
     return {name: "/".join(p[same:]) for name, p in zip(names, parts, strict=True)}
