@@ -30,6 +30,7 @@ class Table:
         words: columns of text, aligned to the left.
         caption: a line above it.
         note: a line below it.
+        long: columns of whole sentences.
     """
 
     kind: ClassVar[str] = "table"
@@ -38,6 +39,7 @@ class Table:
     words: frozenset[str] = frozenset()
     caption: str = ""
     note: str = ""
+    long: frozenset[str] = frozenset({"source", "reason", "error"})
 
     def without_constant(self, *names: str) -> "Table":
         """The same without those of the named columns that say one thing in every row."""

@@ -118,7 +118,7 @@ def _panel(data: str, points: Sequence[Point], x: Axis, wide: bool) -> Markup:
     if len(steps) > 1:
         style = _SHAPES[points[0].kind][0].replace("solid", "faint")
         plot.line([*steps, (x.high, best)], style, steps=True)
-    for point in points:
+    for point in reversed(points):  # the run's own on top
         style, shape = _SHAPES[point.kind]
         if np.isfinite(point.low) and np.isfinite(point.high):
             ends_ = [(point.gmacs, point.low), (point.gmacs, point.high)]

@@ -64,14 +64,13 @@ def rates(columns: Series) -> Markup:
 
 
 def waiting(columns: Series) -> Markup:
-    """Seconds that each step waited for videos; empty where none was logged."""
-    name = next((n for n in ("train/data_wait", "labelling/data_wait") if columns.get(n)), "")
-    if not name:
-        return Markup("")
-    labelling = name.startswith("labelling/")
-    label = "share of time waiting" if labelling else "seconds waiting, a step"
-    over = "videos labelled" if labelling else "step"
-    return _lines({"waiting for videos": columns[name]}, label, over=over)
+    """Share of its time that a step or a labelling waited for videos; empty without."""
+    for name, over in (("train/data_wait", "step"), ("labelling/data_wait", "videos labelled")):
+        if columns.get(name):
+            smooth = over == "step"
+            series = {"waiting for videos": columns[name]}
+            return _lines(series, "share of time waiting", smooth=smooth, over=over)
+    return Markup("")
 
 
 def speed(columns: Series) -> Markup:

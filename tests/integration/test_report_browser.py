@@ -71,6 +71,13 @@ def opened(browser: Any, path: Path, size: str, scheme: str = "light") -> tuple[
     return page, wrong
 
 
+def in_view(mark: Any) -> dict[str, float]:
+    """Where a mark is, once it is in view and the page has seen itself scroll, which hides tips."""
+    mark.scroll_into_view_if_needed()
+    mark.page.evaluate("new Promise((go) => requestAnimationFrame(() => setTimeout(go, 50)))")
+    return mark.bounding_box()
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("kind", ["evaluation", "student", "sweep"])
 def test_pages_fit_and_load_nothing(
@@ -98,8 +105,7 @@ def test_a_mark_says_which_video_it_is(browser: Any, pages: dict[str, Path]) -> 
     page, wrong = opened(browser, pages["evaluation"], "desktop")
     mark = page.locator("#agreement svg.plot circle[data-tip*='video_9.mp4']").first
     assert page.locator("#tip").is_hidden()
-    mark.scroll_into_view_if_needed()
-    box = mark.bounding_box()
+    box = in_view(mark)
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     assert re.fullmatch(
         r"clips/video_9\.mp4\nMOS 2\.61, score \d\.\d\d \([+−]\d\.\d\d\)",
@@ -116,8 +122,7 @@ def test_a_mark_says_which_video_it_is(browser: Any, pages: dict[str, Path]) -> 
 def test_a_tap_on_a_phone_says_it_too(browser: Any, pages: dict[str, Path]) -> None:
     page, wrong = opened(browser, pages["evaluation"], "phone")
     mark = page.locator("#agreement svg.plot circle[data-tip*='video_9.mp4']").first
-    mark.scroll_into_view_if_needed()
-    box = mark.bounding_box()
+    box = in_view(mark)
     page.touchscreen.tap(box["x"] + 3, box["y"] + 3)
     assert page.locator("#tip").inner_text().startswith("clips/video_9.mp4")
     tip = page.locator("#tip").bounding_box()
@@ -150,6 +155,7 @@ def test_a_card_grows_with_its_curve(browser: Any, pages: dict[str, Path]) -> No
     assert large.is_visible()
     assert large.locator("svg.plot").bounding_box()["width"] > 300
     assert large.locator("img").evaluate("(image) => image.naturalWidth") > 0
+    in_view(large.locator("svg.plot circle").first)
     large.locator("svg.plot circle").first.hover()
     assert page.locator("#tip").is_visible()
     page.keyboard.press("Escape")
