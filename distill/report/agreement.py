@@ -18,6 +18,7 @@ _CLASSES = (2, 12)  # of a column that is a kind of video and no name or number
 _EACH = 3  # videos of a class, at least, on average
 _COLUMNS = 3  # of residuals a model
 _PAIRS = 6  # of models against each other
+_MARKS = 3000  # of the scatter plots of a page: each weighs 170 bytes, and too many hide each other
 
 
 def agreement(run: RunFolder) -> Section | None:
@@ -25,7 +26,7 @@ def agreement(run: RunFolder) -> Section | None:
     blocks: list[Any] = []
     many = len(run.subjects) > 1
     for subject in run.subjects:
-        figures = _figures(subject)
+        figures = _figures(subject, min(1000, _MARKS // len(run.subjects)))
         if not figures:
             continue
         if many:
@@ -44,7 +45,7 @@ def agreement(run: RunFolder) -> Section | None:
     )  # fmt: skip
 
 
-def _figures(subject: Subject) -> list[Figure]:
+def _figures(subject: Subject, most: int) -> list[Figure]:
     if len(subject.videos) < 3:
         if subject.picture is None:
             return []
@@ -52,7 +53,9 @@ def _figures(subject: Subject) -> list[Figure]:
             f"Scatter plot of {subject.name}, {subject.where}", embedded(subject.picture)
         )
         return [Figure("Score against MOS", image, "A picture of an older run, without its data.")]
-    figures = [Figure("MOS against score", plots.scatter(subject))]
+    drawn = f"{most} of {len(subject.videos)} videos are drawn; curve and bars are of all."
+    note = drawn if len(subject.videos) > most else ""
+    figures = [Figure("MOS against score", plots.scatter(subject, most), note)]
     if len(subject.videos) >= 12:
         figures.append(
             Figure(
@@ -66,7 +69,7 @@ def _figures(subject: Subject) -> list[Figure]:
         figures.append(
             Figure(
                 f"Residuals by {column}",
-                plots.residuals(subject, column, values),
+                plots.residuals(subject, column, values, most // 3),
                 "Right of zero: scored better than people did. Numbers: mean, videos.",
             )
         )
@@ -74,7 +77,7 @@ def _figures(subject: Subject) -> list[Figure]:
         figures.append(
             Figure(
                 "Residuals by content",
-                plots.residuals(subject, "content", subject.groups),
+                plots.residuals(subject, "content", subject.groups, most // 3),
                 "The contents that are most off on average, at most twelve.",
             )
         )
@@ -162,7 +165,9 @@ def against(run: RunFolder) -> Section | None:
         y = Subject(b.name, b.table, b.split, b.row, [other[place] for place in both])
         label = f"Scores of {b.name} against those of {a.name}, {b.where}: {len(both)} videos"
         note = _agree(x, y)
-        figures.append(Figure(f"{b.name} against {a.name}", plots.against(x, y, label), note))
+        figures.append(
+            Figure(f"{b.name} against {a.name}", plots.against(x, y, label, _MARKS // _PAIRS), note)
+        )
     if not figures:
         return None
     return Section(

@@ -12,7 +12,6 @@ from distill.report.subjects import Subject, Video
 from distill.report.svg import Plot, legend
 from distill.report.text import count, fixed, interval, short
 
-_MOST = 1500  # points of a plot: more hide each other, and weigh 150 bytes each
 _BINS = 24  # of a marginal
 _MARGINAL = 34.0  # its height
 _ROWS = 12  # classes of a plot
@@ -26,8 +25,13 @@ def told(video: Video) -> str:
     )
 
 
-def scatter(subject: Subject) -> Markup:
-    """MOS against score, with the diagonal, the fitted logistic and both distributions."""
+def scatter(subject: Subject, most: int) -> Markup:
+    """MOS against score, with the diagonal, the fitted logistic and both distributions.
+
+    Args:
+        subject: with predictions.
+        most: videos that are drawn; the curve and the distributions are of all.
+    """
     mos, scores = subject.mos, subject.scores
     axis = Axis.around([*mos, *scores])
     low, high = axis.low, axis.high
@@ -39,7 +43,7 @@ def scatter(subject: Subject) -> Markup:
     )  # fmt: skip
     plot.grid()
     plot.line([(low, low), (high, high)], "ref")
-    for at in thinned(len(mos), _MOST):
+    for at in thinned(len(mos), most):
         video = subject.videos[at]
         plot.mark(video.score, video.mos, "c1 dot", told(video), r=3.6)
     if len(mos) >= 5:
@@ -101,13 +105,14 @@ def calibration(subject: Subject) -> Markup:
     return plot.render("square") + legend([*keys, ("ref", "line", "score = MOS")])
 
 
-def residuals(subject: Subject, column: str, values: Sequence[str]) -> Markup:
+def residuals(subject: Subject, column: str, values: Sequence[str], most: int) -> Markup:
     """Score minus MOS by the classes of a column: every video, and means with 95% intervals.
 
     Args:
         subject: with predictions.
         column: its name, for the words.
         values: (N,) class of each video; the twelve with the largest means are shown.
+        most: videos that are drawn; the means are of all.
     """
     errors = subject.scores - subject.mos
     groups = subject.groups
@@ -137,7 +142,7 @@ def residuals(subject: Subject, column: str, values: Sequence[str]) -> Markup:
             plot.width - plot.right, plot.py(level) - 12,
             f"{fixed(mean.value, 2, sign=True)} · {mean.n}", "tick end",
         )  # fmt: skip
-        for i in [members[j] for j in thinned(len(members), _MOST // len(rows))]:
+        for i in [members[j] for j in thinned(len(members), max(2, most // len(rows)))]:
             plot.mark(float(errors[i]), level, "c1 mist", told(subject.videos[i]), r=3.2)
         if np.isfinite(mean.low):
             plot.line([(mean.low, level), (mean.high, level)], "c2 whisker")
@@ -179,12 +184,13 @@ def dots(subjects: Sequence[Subject], wide: bool) -> Markup:
     return plot.render("wide" if wide else "narrow")
 
 
-def against(x: Subject, y: Subject, label: str) -> Markup:
+def against(x: Subject, y: Subject, label: str, most: int) -> Markup:
     """Scores of two models for the same videos.
 
     Args:
         x, y: of the same videos, in the same order.
         label: what is shown, for those who cannot see it.
+        most: videos that are drawn.
     """
     axis = Axis.around([*x.scores, *y.scores])
     plot = Plot(
@@ -193,7 +199,7 @@ def against(x: Subject, y: Subject, label: str) -> Markup:
     )  # fmt: skip
     plot.grid()
     plot.line([(axis.low, axis.low), (axis.high, axis.high)], "ref")
-    for at in thinned(len(x.videos), _MOST):
+    for at in thinned(len(x.videos), most):
         a, b = x.videos[at], y.videos[at]
         tip = f"{short(a.video, 60)}\n{x.name} {fixed(a.score, 2)}, {y.name} {fixed(b.score, 2)}"
         plot.mark(a.score, b.score, "c1 dot", f"{tip}, MOS {fixed(a.mos, 2)}", r=3.6)

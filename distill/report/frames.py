@@ -13,7 +13,7 @@ from distill.errors import VideoError
 
 _SIDE = 240  # pixels of the longer side
 _QUALITY = 72
-_BYTES = 1_800_000  # of all of a page; in base64 a third more
+_BYTES = 1_200_000  # of all of a page; in base64 a third more
 
 
 @dataclass(frozen=True)

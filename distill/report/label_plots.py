@@ -11,7 +11,7 @@ from distill.report.svg import Plot, legend
 from distill.report.text import count, fixed, short
 
 _BINS = 28
-_MOST = 1500
+_MOST = 1000  # marks of a plot
 _STYLES = ("c1 area", "c2 thick", "c3 dashed")
 
 

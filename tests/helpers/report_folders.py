@@ -9,6 +9,7 @@ import numpy as np
 import yaml
 
 from distill.evaluation.predictions import HEADER
+from distill.labels import Label, LabelStore
 
 HOSTILE = (
     '"><script>document.title="owned"</script>.mp4',
@@ -67,14 +68,16 @@ def predictions(path: Path, seed: int, videos: int = 24, root: Path | None = Non
     return np.stack([score, mos], axis=1)
 
 
-def evaluation(folder: Path, models: int = 2, tables: int = 1, root: Path | None = None) -> Path:
+def evaluation(
+    folder: Path, models: int = 2, tables: int = 1, root: Path | None = None, videos: int = 24
+) -> Path:
     """What evaluate leaves, by the contract of its files."""
     folder.mkdir(parents=True, exist_ok=True)
     rows, number = [], 0
     for table in range(tables):
         for model in range(models):
             number += 1
-            predictions(folder / f"predictions_{number}.csv", number, root=root)
+            predictions(folder / f"predictions_{number}.csv", number, videos, root)
             rows.append(
                 {"bundle": f"/runs/{model}/bundle", "name": f"model {model} <i>", "role": "student",
                  "table": f"/data/{table}/manifest.csv", "table_name": f"table {table}",
@@ -129,6 +132,32 @@ def student(folder: Path) -> Path:
             if step % 10 == 9:
                 lines.append(f"0,{step},,,,{step / 100},{step / 90}")
         path.write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def labels(folder: Path, teacher: Path) -> Path:
+    """What pseudo_label leaves: sound labels of two members, and failed ones.
+
+    Args:
+        folder: of the run.
+        teacher: run folder of the teacher, with its predictions on validation.
+    """
+    meta = {"teacher": "abc", "bundle": str(teacher / "bundle")}
+    store = LabelStore.open(folder / "store", meta)
+    rows = []
+    for at in range(30):
+        members = {"frames": 2 + 0.1 * at, "<b>": 2 + 0.1 * at + 0.01 * at}
+        std = float(np.std(list(members.values()), ddof=1))
+        name = HOSTILE[0] if at == 29 else f"pool_{at}.mp4"
+        rows.append(Label(name, f"/nowhere/{name}", score=2 + 0.1 * at, std=std, members=members))
+    broken = [Label(f"x{at}", f"/x{at}", status="failed", reason="<b>torn</b>") for at in range(3)]
+    store.append([*rows, *broken])
+    found = {"store": str(store.folder), "teacher": "abc", "labelled": 30, "failed": 3,
+             "mean": 3.4, "low": 2.0, "high": 4.9, "spread": 0.1, "data_wait": 0.02}  # fmt: skip
+    dump(folder / "result.json", found)
+    kinds = [{"kind": "codec", "class": "h264", "videos": 30, "score": 3.4, "spread": None}]
+    dump(folder / "pseudo_labels.json", {"kinds": kinds, "disputed": []})
+    record(folder, {"commit_every": 32})
     return folder
 
 

@@ -140,6 +140,48 @@ def test_a_sweep_says_what_was_not_trained(tmp_path: Path) -> None:
     assert "clips, validation" in found.words and "clips, test" in found.words
 
 
+def test_labels_show_their_doubt_and_what_failed(tmp_path: Path) -> None:
+    teacher = made.student(tmp_path / "teacher")
+    found = page(made.labels(tmp_path / "run", teacher))
+    assert found.sections == ["result", "labels", "provenance"]
+    words = found.words
+    assert "<b>torn</b>" in words and not found.of("b")
+    assert "MOS of validation (24)" in words  # of the teacher, beside the labels
+    assert "pseudo-labels (30)" in words
+    cards = [a for a in found.of("div") if a.get("role") == "button"]
+    assert cards[0]["aria-label"] == f"enlarge {made.HOSTILE[0]}"  # its members differ most
+    assert len(cards) == 12
+
+
+def test_a_student_is_shown_beside_its_teacher(tmp_path: Path) -> None:
+    teacher, run_ = made.student(tmp_path / "teacher"), made.student(tmp_path / "run")
+    store = made.labels(tmp_path / "labels", teacher) / "store"
+    made.dump(run_ / "inputs.json", {"labels": str(store)})
+    found = page(run_)
+    assert "against" in found.sections and "Student against teacher" in found.words
+    assert "Their scores correlate by 1.00 (SRCC), their errors by 1.00." in found.words
+    shutil.rmtree(store)  # as where the labels came from another machine
+    assert "against" not in page(run_).sections
+
+
+def test_a_model_that_says_one_thing_has_a_page(tmp_path: Path) -> None:
+    folder = made.evaluation(tmp_path / "run")
+    result = json.loads((folder / "result.json").read_text())
+    for row in result["rows"]:
+        row |= dict.fromkeys(("srcc", "plcc", "plcc_fitted", "krcc", "low", "high", "gmacs"))
+    made.dump(folder / "result.json", result)
+    for path in folder.glob("predictions_*.csv"):
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [row | {"score": "3", "group": ""} for row in csv.DictReader(file)][:4]
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    found = page(folder)
+    assert "agreement" in found.sections and not re.search(r"\bnan\b", found.words, re.I)
+    assert not re.search(r'="[^"]*\bnan\b', found.source)
+
+
 def test_sections_without_data_vanish(tmp_path: Path) -> None:
     folder = made.evaluation(tmp_path / "run", models=1)
     (folder / "problems.csv").unlink()
@@ -208,6 +250,16 @@ def test_frames_end_where_the_page_would_grow_too_large(tmp_path: Path) -> None:
     assert frames.of(str(tmp_path / "b")).reason == "the report has as many frames as it may"
     assert frames.of(str(tmp_path / "a")).image  # is known already
     assert "not on this machine" in Frames(Grey()).of("s3://bucket/a.mp4").reason
+
+
+@pytest.mark.parametrize(("models", "tables"), [(2, 1), (4, 3)])
+def test_a_page_of_many_videos_stays_small(models: int, tables: int, tmp_path: Path) -> None:
+    """With what frames may add, 1.6 MB, it is under 3 MB."""
+    folder = made.evaluation(tmp_path / "run", models, tables, videos=2500)
+    found = page(folder)
+    assert len(found.source) < 1.4e6
+    most = min(1000, 3000 // (models * tables))
+    assert f"{most} of 2500 videos are drawn" in found.words
 
 
 def test_folders_that_are_no_runs_are_refused(tmp_path: Path) -> None:
