@@ -94,9 +94,7 @@ def plan() -> Iterator[Training]:
     for rung, of in TRAINED_AS.items():
         if of == ALONE:
             yield Training(rung, ARM, 0, ())
-    for loss in LOSSES:
-        bins = ["student.bins=16"] if loss == "distribution" else []
-        yield Training(SEEDED, f"loss_{loss}", 0, (*SHORT, f"loss={loss}", *bins))
+    yield from _losses(0)
     yield Training(SEEDED, "pseudo", 0, tuple(ARMS["pseudo"]))
     for arm, words in DOUBT.items():
         yield Training(SEEDED, arm, 0, tuple(words))
@@ -104,6 +102,14 @@ def plan() -> Iterator[Training]:
         for arm in ("pseudo", "ladder"):
             yield Training(SEEDED, arm, seed, tuple(ARMS[arm]))
     yield Training(SEEDED, "rounds", 0, tuple(ARMS["rounds"]))
+    for seed in (1, 2):
+        yield from _losses(seed)
+
+
+def _losses(seed: int) -> Iterator[Training]:
+    for loss in LOSSES:
+        bins = ["student.bins=16"] if loss == "distribution" else []
+        yield Training(SEEDED, f"loss_{loss}", seed, (*SHORT, f"loss={loss}", *bins))
 
 
 def main() -> int:
