@@ -103,6 +103,8 @@ def plan() -> Iterator[Training]:
             yield Training(SEEDED, arm, seed, tuple(ARMS[arm]))
     yield Training(SEEDED, "rounds", 0, tuple(ARMS["rounds"]))
     for seed in (1, 2):
+        yield Training(SEEDED, "doubt_drop", seed, tuple(DOUBT["doubt_drop"]))
+    for seed in (1, 2):
         yield from _losses(seed)
 
 
