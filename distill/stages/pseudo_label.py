@@ -95,12 +95,12 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         log.info("labelling waited for videos %.0f%% of its time", 100 * data_wait)
         extra |= {"data_wait": round(data_wait, 4)}
         result = _report(store, this, tracker, bundle, config) | extra
+        reader = make_reader(**vars(config.reader))
         if result["labelled"] <= _REPORTED:
-            reader = make_reader(**vars(config.reader))
             report_labels(store.usable(), this, tracker, reader)
         tracker.close()
         this.finish(result)
-        report(out, config, make_reader(**vars(config.reader)))
+        report(out, config, reader)
     return result
 
 
