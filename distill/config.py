@@ -261,6 +261,7 @@ class EvaluateConfig(StageConfig):
         batch_size: videos per forward pass.
         device: auto, cpu, cuda, cuda:1 ...
         draws: bootstrap draws of the intervals.
+        tracking: see there.
     """
 
     bundles: Any = field(default_factory=list)
@@ -269,6 +270,7 @@ class EvaluateConfig(StageConfig):
     batch_size: int = 4
     device: str = "auto"
     draws: int = 2000
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -30,8 +30,13 @@ from distill.options import decoding_workers
 from distill.runs import Run
 from distill.specification import find_bundle
 from distill.stages.inputs import load_manifest, take_bundle
+from distill.stages.tracked import tell_agreement
+from distill.tracking import Tracker
+from distill.tracking.cards import dataset_card, model_card
+from distill.tracking.lineage import group_of_bundle
 
 log = logging.getLogger(__name__)
+_NO_FIGURES = ("bundle", "role", "table", "plot")  # of a result's row
 
 
 def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
@@ -54,11 +59,16 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     reader = make_reader(**vars(config.reader))
     tables = [replace(config.data, manifest=path) for path in config.manifests] or [config.data]
     this = Run(out, config)
+    groups = [group_of_bundle(bundle.spec) for bundle in bundles]
+    tracker = Tracker(config.tracking, out, "evaluate", config, origins=groups)
+    for bundle in bundles:
+        tracker.uses(model_card(bundle.spec))
     rows: list[dict[str, Any]] = []
     pairs: list[dict[str, Any]] = []
     problems: list[Problem] = []
     for data in tables:
         manifest = load_manifest(data)
+        tracker.uses(dataset_card(manifest.rows, data.name))
         videos = manifest.split(config.split)
         if len(videos) < 3:
             raise ManifestError(
@@ -92,6 +102,9 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
             for bundle in bundles
         }
         for bundle in bundles:
+            part = f"eval/{len(rows) + 1}_{bundle.role}"
+            given = [s for s, ok in zip(scored[bundle.folder], sound, strict=True) if ok]
+            tell_agreement(tracker, part, given, predictions[bundle.folder].tolist(), reader)
             row = _row(
                 bundle, manifest.path, used, predictions[bundle.folder], config, this, len(rows) + 1
             )
@@ -102,6 +115,11 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     if problems:
         log.warning("%d videos were left out; see %s", len(problems), out / "problems.csv")
     result = {"rows": rows, "pairs": pairs}
+    tracker.table("eval/models", [_told(row, bundle) for row, bundle in zip(
+        rows, bundles * len(tables), strict=True)])  # fmt: skip
+    tracker.summary(_figures(rows[0]), "eval")
+    tracker.summary({name: rows[0][name] for name in ("gmacs", "params_m")})
+    tracker.close()
     this.finish(result)
     _tell(rows, pairs)
     return result
@@ -141,6 +159,15 @@ def _row(
         "params_m": cost["params_m"],
         "plot": str(picture),
     }
+
+
+def _figures(row: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in row.items() if k not in _NO_FIGURES}
+
+
+def _told(row: dict[str, Any], bundle: Bundle) -> dict[str, Any]:
+    """A row for W&B: the fingerprint in the place of paths."""
+    return {"model": f"{bundle.role}-{bundle.fingerprint}", **_figures(row)}
 
 
 def _pairs(

@@ -27,6 +27,8 @@ import yaml
 from distill import plots
 from distill.errors import ConfigError
 from distill.overrides import quoted
+from distill.specification import read_spec
+from distill.tracking.lineage import group_of_bundle
 
 BUDGET = 120
 _PLAIN = re.compile(r"[\w./+-]+", re.ASCII)
@@ -96,12 +98,13 @@ def run(out: Path, options: Sequence[str] = ()) -> list[dict[str, Any]]:
     )  # fmt: skip
     budget, labels = f"+budget={BUDGET}", f"labels={_quoted(store / 'store')}"
     _type("train_student.py", budget, labels, *chosen("student"), run_dir=student)
-    without = [*chosen("student"), *_without_labels(student), *_as_many_steps(student),
+    # It takes in nothing of the teacher's, so that only this word makes it one of the group.
+    group = f"tracking.group={quoted(group_of_bundle(read_spec(teacher / 'bundle')))}"
+    without = [group, *chosen("student"), *_without_labels(student), *_as_many_steps(student),
                *chosen("alone", shared=False)]  # fmt: skip
     _type("train_student.py", budget, "labels=none", *without, run_dir=alone)
     bundles = ",".join(_quoted(folder / "bundle") for folder in (student, alone, teacher))
-    words = [w for w in chosen("evaluate") if not w.startswith("tracking")]
-    _type("evaluate.py", f"bundles=[{bundles}]", *words, run_dir=out / "evaluation")
+    _type("evaluate.py", f"bundles=[{bundles}]", *chosen("evaluate"), run_dir=out / "evaluation")
     return _table(out, teacher, student, alone)
 
 
