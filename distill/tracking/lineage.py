@@ -66,6 +66,6 @@ def read_note(folder: Path) -> dict[str, str]:
 
 
 def write_note(folder: Path, **told: str) -> None:
-    """Keep group and W&B id for the rest of a run that is resumed."""
+    """Keep group and W&B id for the rest of a run that is resumed, and where it lay."""
     text = json.dumps({**read_note(folder), **told}, indent=2)
     (folder / NOTE).write_text(text + "\n", encoding="utf-8")

@@ -83,7 +83,9 @@ class Tracker:
                 resume="allow" if run_id else None, config=shown,
                 settings=wandb.Settings(**private),
             )  # fmt: skip
-            write_note(self._folder, wandb_id=str(experiment.id))
+            write_note(
+                self._folder, wandb_id=str(experiment.id), place=str(self._folder.absolute())
+            )
         except Exception as error:  # W&B must never stop a training run
             log.warning("W&B did not start, so this run is in its CSV only: %s", error)
             return None

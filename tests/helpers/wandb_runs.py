@@ -43,6 +43,7 @@ class OfflineRun:
     job_type: str = ""
     name: str = ""
     run_id: str = ""
+    host: str = ""
     sent: bytes = b""
 
     def cards(self, used: bool) -> set[str]:
@@ -80,6 +81,7 @@ def _read(path: Path) -> OfflineRun:
         if kind == "run":
             run.group, run.job_type = record.run.run_group, record.run.job_type
             run.name, run.run_id = record.run.display_name, record.run.run_id
+            run.host = record.run.host
         if kind == "artifact":
             _add_artifact(run, record.artifact)
         run.stats |= {item.key for item in record.stats.item}
