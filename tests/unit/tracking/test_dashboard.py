@@ -1,6 +1,8 @@
 """`dashboard.py`: what it sends to a server that keeps a list, and what it says without one."""
 
 import json
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,9 +50,11 @@ def lineage(outputs: Path) -> list[Path]:
     tracker = Tracker(settings, teacher, "train_teacher", trains)
     tracker.uses(dataset_card([Row("v.mp4", Path("v.mp4"), 3.0, split="train")], "kvq"))
     tracker.close()
+    time.sleep(1.1)  # W&B's folders tell the second of a start
     tracker = Tracker(settings, teacher, "train_teacher", trains, resumed=True)
     tracker.makes(MODEL)
     tracker.close()
+    time.sleep(1.1)
     config = PseudoLabelConfig(tracking=settings)
     tracker = Tracker(settings, labels, "pseudo_label", config, origins=[tracker.group])
     tracker.uses(MODEL)
@@ -120,6 +124,12 @@ def test_one_command_alone(capsys: pytest.CaptureFixture[str]) -> None:
     spec = json.loads(capsys.readouterr().out)
     filters = json.dumps(spec["spec"]["section"]["runSets"][0]["filters"])
     assert "jobType" in filters and "train_student" in filters
+
+
+def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "wandb_workspaces.workspaces", None)  # as if it were not there
+    with pytest.raises(TrackingError, match=r"needs wandb_workspaces .*'distill-vqa\[dashboard\]'"):
+        run(["--entity", "somebody"])
 
 
 @pytest.mark.usefixtures("alone")
