@@ -42,7 +42,7 @@ def run(words: Sequence[str]) -> int:
         return 0
     workspace.build(_ANY_ENTITY, project)  # what is not installed comes before what is not reached
     _need_server("`python dashboard.py --print` shows the workspace without it")
-    entity = options.entity or _own_entity()
+    entity = options.entity or workspace.own_entity()
     print(workspace.save(workspace.build(entity, project, options.job)))
     return 0
 
@@ -93,15 +93,3 @@ def _need_server(meanwhile: str) -> None:
             f"W&B cannot be reached: {reason}. Log in with `wandb login`, or set WANDB_API_KEY, and"
             f" WANDB_BASE_URL where the server is your own; {meanwhile}"
         )
-
-
-def _own_entity() -> str:
-    import wandb
-
-    try:
-        entity = wandb.Api().default_entity
-    except Exception as error:  # a wrong key, a server that answers something else
-        raise TrackingError(f"W&B did not say who you are: {error}; give --entity NAME") from error
-    if not entity:
-        raise TrackingError("W&B knows no entity of yours; give --entity NAME")
-    return str(entity)

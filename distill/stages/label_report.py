@@ -2,7 +2,6 @@
 
 import csv
 import logging
-import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +16,7 @@ from distill.kinds import disputed, kind_table, lost_contents
 from distill.labels import Label
 from distill.runs import Run, first_process
 from distill.tracking import Tracker
-from distill.tracking.tables import MOST_ROWS, thumbnail
+from distill.tracking.tables import MOST_ROWS, by_spread, thumbnail
 
 log = logging.getLogger(__name__)
 TABLE, SUMMARY = "pseudo_labels.csv", "pseudo_labels.json"
@@ -109,12 +108,13 @@ def report_choice(
         notes = [_note(by_path[label.path]) for label in most]
         choice_plots.sheet(run.plots / "disputed.png", most, reader, notes)
         tracker.frames("plots/disputed", run.plots / "disputed.png")
-    by_std = sorted(decisions, key=_interest)[:MOST_ROWS]
-    tracker.table(
-        "labels/choice",
-        [_choice_row(decision) for decision in by_std],
-        lambda at: thumbnail(by_std[at].label.place, reader),
-    )
+    if tracker.active:
+        widest = sorted(decisions, key=lambda d: by_spread(d.label.std))[:MOST_ROWS]
+        tracker.table(
+            "labels/choice",
+            [_choice_row(decision) for decision in widest],
+            lambda at: thumbnail(widest[at].label.place, reader),
+        )
     tracker.summary(found["actions"], "labels")
     log.info(
         "pseudo-labels: %s; %s", ", ".join(f"{n} {a}" for a, n in found["actions"].items()),
@@ -159,12 +159,6 @@ def _cells(d: Decision) -> list[str | float]:
         label.video, label.path, label.group, d.action, d.rule, d.reason, label.score, d.target,
         d.weight, label.std, d.measure, d.match, d.distance,
     ]  # fmt: skip
-
-
-def _interest(decision: Decision) -> float:
-    """The most disputed first, those without a spread last."""
-    std = decision.label.std
-    return -std if math.isfinite(std) else math.inf
 
 
 def _choice_row(d: Decision) -> dict[str, Any]:

@@ -48,7 +48,7 @@ from distill.stages.labelling_progress import Progress, tell_estimate
 from distill.tracking import Tracker
 from distill.tracking.cards import dataset_card, labels_card, model_card
 from distill.tracking.lineage import group_of_bundle
-from distill.tracking.tables import MOST_ROWS, thumbnail
+from distill.tracking.tables import MOST_ROWS, by_spread, thumbnail
 
 log = logging.getLogger(__name__)
 _TABLE = "video group score std width height fps duration codec".split()  # what W&B gets
@@ -234,8 +234,4 @@ def _sample(store: LabelStore, count: int) -> list[dict[str, Any]]:
             if row["status"] == "ok"
         ]
         drawn = sorted(drawn, key=lambda pair: pair[0])[:count]
-    return sorted((row for _, row in drawn), key=_interest)
-
-
-def _interest(row: dict[str, Any]) -> float:
-    return math.inf if math.isnan(row["std"]) else -row["std"]
+    return sorted((row for _, row in drawn), key=lambda row: by_spread(row["std"]))

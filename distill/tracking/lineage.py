@@ -68,4 +68,6 @@ def read_note(folder: Path) -> dict[str, str]:
 def write_note(folder: Path, **told: str) -> None:
     """Keep group and W&B id for the rest of a run that is resumed, and where it lay."""
     text = json.dumps({**read_note(folder), **told}, indent=2)
-    (folder / NOTE).write_text(text + "\n", encoding="utf-8")
+    whole = folder / f"{NOTE}.tmp"
+    whole.write_text(text + "\n", encoding="utf-8")
+    whole.replace(folder / NOTE)  # a torn one would stop a resumption

@@ -1,6 +1,7 @@
 """Tables of videos for W&B: whole in the run directory, and sent as far as the user allows."""
 
 import csv
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,11 @@ MOST_ROWS = 10_000  # W&B's tables take 200 000; a browser is slow long before
 MOST_PICTURES = 64
 _WIDTH = 192  # pixels of a thumbnail's longer side
 _NAMES = ("video", "group")
+
+
+def by_spread(std: float) -> float:
+    """A key to sort by: the widest spread first, those without one last."""
+    return math.inf if math.isnan(std) else -std
 
 
 def write_table(folder: Path, key: str, rows: Rows) -> Path:

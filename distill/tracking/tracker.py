@@ -225,16 +225,14 @@ class Tracker:
             with self._kept_here():
                 with artifact.new_file("card.json", encoding="utf-8") as file:
                     file.write(card.text)
-                if not used:
-                    run.log_artifact(artifact)
-                elif run.offline:
-                    # run.use_artifact refuses offline. This is what it does with an artifact that
-                    # the server has not seen, and `wandb sync` then asks the server for the arrow.
+                if used:
+                    # What run.use_artifact does with an artifact that the server has not seen. That
+                    # call refuses offline, and online it waits for the server, however long.
                     run._log_artifact(
                         artifact, aliases=[], is_user_created=True, use_after_commit=True
                     )
                 else:
-                    run.use_artifact(artifact)
+                    run.log_artifact(artifact)
         except Exception as error:  # a graph with an arrow less is no reason to stop a training
             log.warning("W&B: no artifact %s: %s", card.name, error)
 

@@ -76,6 +76,23 @@ def save(workspace: "workspaces.Workspace") -> str:
         ) from error
 
 
+def own_entity() -> str:
+    """Whose key it is: a user, or the team that is the user's default.
+
+    Raises:
+        TrackingError: W&B does not say.
+    """
+    import wandb
+
+    try:
+        entity = wandb.Api().default_entity
+    except Exception as error:  # a wrong key, a server that answers something else
+        raise TrackingError(f"W&B did not say who you are: {error}; give --entity NAME") from error
+    if not entity:
+        raise TrackingError("W&B knows no entity of yours; give --entity NAME")
+    return str(entity)
+
+
 def _sections(wr: Any) -> dict[str, list[Any]]:
     def lines(title: str, *keys: str, **options: Any) -> Any:
         return wr.LinePlot(title=title, x=_STEP, y=list(keys), **options)

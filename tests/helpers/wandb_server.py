@@ -135,6 +135,8 @@ def _reply(operation: str, asked: dict[str, Any], url: str) -> dict[str, Any]:
     if operation == "Viewer":
         return {"viewer": {"id": "viewer", "entity": "somebody", "username": "somebody",
                            "flags": "{}", "teams": {"edges": []}}}  # fmt: skip
+    if operation == "ArtifactType":
+        return {"project": None}  # none of that name yet
     if operation == "UpsertView2":
         return {"upsertView": {"view": {"id": "view", "name": "nw-abc-v"}, "inserted": True}}
     return {}

@@ -1,6 +1,7 @@
 """`dashboard.py`: what it sends to a server that keeps a list, and what it says without one."""
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from distill.options import TrackingConfig
 from distill.stages.dashboard import run
 from distill.tracking import Tracker, workspace
 from distill.tracking.cards import Card, dataset_card
+from distill.tracking.lineage import read_note
 from distill.tracking.sync import offline_runs
 from tests.helpers.wandb_runs import read_file
 from tests.helpers.wandb_server import KEY, StandIn, wandb_server
@@ -91,6 +93,30 @@ def test_runs_are_sent_in_order_of_their_lineage_and_once(
     asked = len(server.asked)
     assert run(["--sync", str(tmp_path)]) == 0
     assert len(server.asked) == asked and "sent before" in capsys.readouterr().out
+
+
+def test_a_run_that_was_not_sent_is_named(
+    server: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("20260101_000001-b", "20260101_000000-a"):
+        piece = tmp_path / name[-1] / "wandb" / f"offline-run-{name}"
+        piece.mkdir(parents=True)
+        (piece / "run.wandb").touch()
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    with pytest.raises(TrackingError, match=r"a: `wandb sync` did not .* 0 runs .* and 2 wait"):
+        run(["--sync", str(tmp_path)])
+
+
+def test_online_arrows_are_sent_as_they_are_offline(server: StandIn, tmp_path: Path) -> None:
+    settings = TrackingConfig(mode="online")
+    config = TrainTeacherConfig(tracking=settings)
+    tracker = Tracker(settings, tmp_path, "train_teacher", config)
+    tracker.uses(MODEL)
+    tracker.makes(Card("model", "teacher-2", {"fingerprint": "2"}))
+    tracker.close()
+    assert [each["artifactID"] for each in server.of("UseArtifact")] == ["id of teacher-1"]
+    made = {each["artifactCollectionName"]: each["runName"] for each in server.of("CreateArtifact")}
+    assert made == {"teacher-1": None, "teacher-2": read_note(tmp_path)["wandb_id"]}
 
 
 def test_a_run_that_moved_is_not_sent_by_halves(server: StandIn, tmp_path: Path) -> None:
