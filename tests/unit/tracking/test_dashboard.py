@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import wandb
 from distill.config import PseudoLabelConfig, TrainTeacherConfig
 from distill.data.rows import Row
 from distill.errors import TrackingError
@@ -31,7 +32,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
         monkeypatch.setenv("WANDB_API_KEY", KEY)
         monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
         monkeypatch.delenv("WANDB_MODE", raising=False)
+        wandb.teardown()  # it would go on with the server that an earlier test named, or W&B's own
         yield stand_in
+        wandb.teardown()
 
 
 @pytest.fixture
