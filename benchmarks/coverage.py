@@ -84,7 +84,8 @@ def intervals(
     gaps = left_out.mean() - left_out
     bend = (gaps**3).sum() / (6 * max((gaps**2).sum(), 1e-300) ** 1.5)
     z = shift + norm.ppf(tails)
-    yield "BCa", tuple(np.quantile(drawn, norm.cdf(shift + z / (1 - bend * z))))
+    corrected = norm.cdf(shift + z / (1 - bend * z))
+    yield "BCa", tuple(np.quantile(drawn, corrected)) if np.isfinite(bend) else (np.nan, np.nan)
     forward, back = (np.arctanh, np.tanh) if statistic != "difference" else (lambda v: v,) * 2
     safe = np.clip(drawn, -1 + 1e-12, 1 - 1e-12)
     error = np.sqrt(count / (count - 1)) * forward(safe).std(ddof=1)
