@@ -13,7 +13,7 @@ from distill.errors import ManifestError
 
 INNER = "prediction.csv"
 _DATE = (1980, 1, 1, 0, 0, 0)  # the earliest of a zip: equal scores make equal files
-_TAIL = re.compile(r"(?:(?:^|/)(train|val|test)(?:_?videos?)?/)?(\d{4})(?:\.mp4)?$", re.I)
+_TAIL = re.compile(r"(?:^|/)(?:(train|val|test)(?:_?videos?)?/)?(\d{4})(?:\.mp4)?$", re.I)
 
 
 def expected_names(split: str) -> list[str]:
