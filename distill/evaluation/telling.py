@@ -18,8 +18,8 @@ def told(result: dict[str, Any], by: Sequence[str], worst: bool) -> str:
     parts.append("\n".join(pair["verdict"] for pair in pairs))
     if len(pairs) > 2:  # one pair has two: by SRCC and by PLCC
         parts.append(
-            f"{len(pairs)} comparisons, each with an interval of its own: one in 20 of equals is"
-            " told apart by chance"
+            f"{len(pairs)} comparisons, each with an interval of its own: of equal models, one pair"
+            " in 20 is told apart by chance"
         )
     shown = [row for row in result["breakdowns"] if row["column"] in by]
     parts.append(_breakdowns(shown))

@@ -106,7 +106,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         for table in tables:
             check_pairs(pairs, {row.video for row in table.rows})
     this = Run(out, config)
-    learned = {name: overlap.learned_from(bundle) for name, bundle in models.items()}
+    learned = _learned(models, config)
     result: dict[str, Any] = {"rows": [], "pairs": [], "breakdowns": [], "worst": []}
     for table in tables:
         _score(table, models, reader, config)
@@ -198,14 +198,20 @@ def _score(
         table.scores[name] = [bundle.calibrated(s.raw) for s in table.scored[name]]
 
 
+def _learned(models: dict[str, Bundle], config: EvaluateConfig) -> dict[str, overlap.Learned]:
+    if config.leak_check == "none":
+        return {name: overlap.Learned({}) for name in models}
+    learned = {name: overlap.learned_from(bundle) for name, bundle in models.items()}
+    for found in learned.values():
+        if found.unknown:
+            log.warning("leak check: %s", found.unknown)
+    return learned
+
+
 def _overlap(
     name: str, learned: overlap.Learned, table: Table, reader: VideoReader, config: EvaluateConfig
 ) -> str:
     """A warning where the bundle knows videos of the table."""
-    if config.leak_check == "none":
-        return ""
-    if learned.unknown:
-        log.warning("leak check: %s", learned.unknown)
     rows = [scored.row for scored in table.scored[name]]
     workers = decoding_workers(config.data.num_workers)
     found = overlap.find_overlap(rows, learned, config.leak_check, reader, workers)

@@ -48,6 +48,8 @@ def learned_from(bundle: Bundle) -> Learned:
         config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
         known = {field.name for field in fields(DataConfig)}
         data = DataConfig(**{k: v for k, v in config["data"].items() if k in known})
+        if data.manifest:  # as the user typed it, perhaps from another folder
+            data.manifest = bundle.spec["provenance"].get("data") or data.manifest
         also = [DataConfig(manifest=path) for path in data.also]
         for table in [data, *also]:
             for row in read_data(table).rows:
@@ -70,7 +72,7 @@ def find_overlap(
     Args:
         rows: of the table.
         learned: see there.
-        check: none; hash (same path, or same bytes); perceptual (those, and the same looks).
+        check: hash (same path, or same bytes), or perceptual (those, and the same looks).
         reader: of the videos; looks at 8 frames of each, once.
         workers: decoding processes.
 
@@ -78,7 +80,7 @@ def find_overlap(
         Position in ``rows`` -> ``train`` or ``val``.
     """
     videos = learned.videos
-    if check == "none" or not videos:
+    if not videos:
         return {}
     found = {at: videos[row.path] for at, row in enumerate(rows) if row.path in videos}
     sizes: dict[int, list[Path]] = {}

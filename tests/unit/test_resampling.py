@@ -122,11 +122,12 @@ def test_intervals_stay_in_range() -> None:
 
 
 def test_too_few_contents_are_told() -> None:
-    x, mos = noisy(56, 0.5)
+    x, mos = noisy(84, 0.5)
     enough = resampling.FEW_CONTENTS
-    for count in range(1, 9):
+    assert enough == 10
+    for count in range(1, 13):
         rows = slice(0, 7 * count)
-        found = bootstrap_groups(x[rows], mos[rows], (np.arange(56) // 7)[rows])
+        found = bootstrap_groups(x[rows], mos[rows], (np.arange(84) // 7)[rows])
         told = f"only {count} content" if count < enough else ""
         assert found.warning.startswith(told) and bool(found.warning) == bool(told)
 

@@ -39,7 +39,7 @@ def scored(folder: Path, number: int, size: tuple[int, int] = (640, 360), **extr
 
 
 def test_parts_equal_the_rows_taken_alone(tmp_path: Path) -> None:
-    results = [scored(tmp_path, k, kind="xyz"[k % 3] if k < 60 else "rare") for k in range(63)]
+    results = [scored(tmp_path, k, kind="xyz"[k % 3] if k < 81 else "rare") for k in range(84)]
     mos = [s.row.mos for s in results]
     scores = [m + float(np.sin(k)) for k, m in enumerate(mos)]
     groups = [s.row.group for s in results]
@@ -50,13 +50,13 @@ def test_parts_equal_the_rows_taken_alone(tmp_path: Path) -> None:
     own = np.array([s.row.extra["kind"] == "y" for s in results])
     x, y = np.array(scores)[own], np.array(mos)[own]
     row = kinds[2]
-    assert (row["n"], row["contents"]) == (20, 9)
+    assert (row["n"], row["contents"]) == (27, 12)
     assert row["srcc"] == pytest.approx(srcc(x, y)) and row["plcc"] == pytest.approx(plcc(x, y))
     assert row["rmse_raw"] == pytest.approx(rmse(x, y)) and row["warning"] == ""
     assert row["bias"] == pytest.approx(np.mean(x - y)) and row["low"] < row["srcc"] < row["high"]
     few = kinds[0]
     assert few["n"] == 3 < MIN_VIDEOS and math.isnan(few["srcc"]) and "3 videos" in few["warning"]
-    assert few["bias"] == pytest.approx(np.mean(np.array(scores)[60:] - np.array(mos)[60:]))
+    assert few["bias"] == pytest.approx(np.mean(np.array(scores)[81:] - np.array(mos)[81:]))
     # Half of the videos have 60 frames a second; all have one size, which tells nothing.
     assert {row["column"] for row in rows} == {"kind", "fps"}
     assert [r["value"] for r in rows if r["column"] == "fps"] == ["25 to 30 fps", "50 to 60 fps"]
