@@ -13,7 +13,6 @@ contents. docs/evaluation.md has the formulas, and what the run leaves.
 """
 
 import logging
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,6 @@ from omegaconf import DictConfig
 from distill import plots
 from distill.bundle import Bundle
 from distill.config import EvaluateConfig, folder, to_config
-from distill.data.manifest import Problem, Row
-from distill.data.public_sets import public_sets
 from distill.data.reader import VideoReader
 from distill.data.readers import make_reader
 from distill.errors import ManifestError
@@ -33,49 +30,17 @@ from distill.evaluation.comparisons import compare
 from distill.evaluation.names import short_names
 from distill.evaluation.predictions import worst, write_predictions
 from distill.evaluation.telling import told
-from distill.inference import score_all
 from distill.kvq.files import RankedPairs, read_pairs
 from distill.kvq.scoring import check_pairs, kvq_row
-from distill.options import DataConfig, decoding_workers
+from distill.options import decoding_workers
 from distill.runs import Run
 from distill.scored import Scored
 from distill.specification import find_bundle
 from distill.stages import overlap
-from distill.stages.inputs import load_manifest, take_bundle
+from distill.stages.evaluation_tables import Table, score_table, take_tables
+from distill.stages.inputs import take_bundle
 
 log = logging.getLogger(__name__)
-MIN_VIDEOS = 3  # of a table
-
-
-@dataclass
-class Table:
-    """One table, and what every bundle says of the videos that all could score.
-
-    Attributes:
-        name: short and unique.
-        path: of the table.
-        rows: of the split.
-        scored: name of a bundle -> results of the sound videos, in the table's order.
-        scores: name of a bundle -> (N,) calibrated scores.
-        problems: what was left out.
-    """
-
-    name: str
-    path: Path
-    rows: list[Row]
-    scored: dict[str, list[Scored]] = field(default_factory=dict)
-    scores: dict[str, list[float]] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
-
-    @property
-    def mos(self) -> list[float]:
-        """(N,) of the sound videos."""
-        return [scored.row.mos for scored in next(iter(self.scored.values()))]
-
-    @property
-    def groups(self) -> list[str]:
-        """(N,) of the sound videos."""
-        return [scored.row.group for scored in next(iter(self.scored.values()))]
 
 
 def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
@@ -99,17 +64,18 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     names = short_names([bundle.folder for bundle in bundles], "bundles")
     models = dict(zip(names, bundles, strict=True))
     reader = make_reader(**vars(config.reader))
-    tables = _tables(config)
+    tables = take_tables(config)
     # Before hours of scoring: what cannot be used.
     check_columns({name for table in tables for row in table.rows for name in row.extra}, config.by)
-    if pairs is not None:
-        for table in tables:
+    for table in tables:
+        columns_of([Scored(row) for row in table.rows], config.by)
+        if pairs is not None:
             check_pairs(pairs, {row.video for row in table.rows})
     this = Run(out, config)
     learned = _learned(models, config)
     result: dict[str, Any] = {"rows": [], "pairs": [], "breakdowns": [], "worst": []}
     for table in tables:
-        _score(table, models, reader, config)
+        score_table(table, models, reader, config)
         for name, bundle in models.items():
             known = _overlap(name, learned[name], table, reader, config)
             number = len(result["rows"]) + 1
@@ -137,65 +103,6 @@ def _bundles(config: EvaluateConfig) -> list[Bundle]:
     # Found first and loaded then: a damaged student is an error, not a reason to take the teacher.
     role = "student" if find_bundle(outputs, "student") else "teacher"
     return [take_bundle(None, outputs, role, "bundles")]
-
-
-def _tables(config: EvaluateConfig) -> list[Table]:
-    chosen = [_data(config.data, text) for text in config.manifests] or [config.data]
-    manifests = [load_manifest(data) for data in chosen]
-    places = [
-        manifest.path / data.name if data.adapter else manifest.path.with_suffix("")
-        for data, manifest in zip(chosen, manifests, strict=True)
-    ]
-    names = short_names(places, "manifests")
-    tables = []
-    for name, manifest in zip(names, manifests, strict=True):
-        rows = manifest.split(config.split)
-        if len(rows) < MIN_VIDEOS:
-            raise ManifestError(
-                f"{manifest.path}: {len(rows)} videos in split {config.split!r}; needs"
-                f" {MIN_VIDEOS}; choose another with split=train|val|test, or take the whole table:"
-                " data.as_split=test"
-            )
-        tables.append(Table(name, manifest.path, rows, problems=manifest.problems))
-    return tables
-
-
-def _data(common: DataConfig, text: str) -> DataConfig:
-    """Options of a table, or of a public data set that is given as NAME:FOLDER."""
-    name, colon, root = text.partition(":")
-    node = public_sets().get(name) if colon else None
-    if node is None:
-        return replace(common, manifest=text)
-    return replace(
-        common, name=name, adapter=node["adapter"], options=node.get("options") or {}, root=root,
-        manifest=None, columns={}, group_regex=None, labels=None,
-    )  # fmt: skip
-
-
-def _score(
-    table: Table, models: dict[str, Bundle], reader: VideoReader, config: EvaluateConfig
-) -> None:
-    """Fill in what every bundle says of the videos that all of them can score."""
-    found = {
-        name: score_all(
-            bundle.model, table.rows, reader, what=f"scoring {table.name} ({name})",
-            batch_size=config.batch_size, device=config.device,
-            num_workers=decoding_workers(config.data.num_workers), test_views=bundle.test_views,
-        )
-        for name, bundle in models.items()
-    }  # fmt: skip
-    sound = []
-    for at, row in enumerate(table.rows):
-        error = next((results[at].error for results in found.values() if results[at].error), "")
-        if error:
-            table.problems.append(Problem(str(table.path), row.line, row.video, error))
-        else:
-            sound.append(at)
-    if len(sound) < MIN_VIDEOS:
-        raise ManifestError(f"{table.path}: only {len(sound)} videos could be decoded")
-    for name, bundle in models.items():
-        table.scored[name] = [found[name][at] for at in sound]
-        table.scores[name] = [bundle.calibrated(s.raw) for s in table.scored[name]]
 
 
 def _learned(models: dict[str, Bundle], config: EvaluateConfig) -> dict[str, overlap.Learned]:

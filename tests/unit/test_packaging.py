@@ -159,7 +159,7 @@ def _imports(path: Path) -> set[str]:
     [
         (
             ("distill", "teachers", "students"),
-            ("demo", "onnx", "ray", "remote", "torchcodec", "vision_language"),
+            ("demo", "kvq", "onnx", "ray", "remote", "torchcodec", "vision_language"),
         ),
         (("tests", "benchmarks"), ("demo", "test", "torchcodec")),
     ],
