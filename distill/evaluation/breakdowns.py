@@ -146,7 +146,7 @@ def _order(value: str) -> tuple[bool, float, str]:
 
 
 def _bounded(number: float, edges: Iterable[float], unit: str) -> str:
-    """``up to 24 fps``, ``24 to 30 fps`` (both ends below 30), ``over 60 fps``."""
+    """``up to 24 fps``, ``24 to 30 fps`` (more than 24), ``over 60 fps``."""
     below = None
     for edge in edges:
         if number <= edge:

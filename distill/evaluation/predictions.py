@@ -26,15 +26,15 @@ def write_predictions(
 ) -> None:
     """Write a row per video.
 
+    The columns are ``HEADER`` (``spread`` is the standard deviation over the members' raw scores,
+    empty with fewer than two; ``frame_scores`` are numbers with spaces between them), then the
+    table's own others, one that has a name of ``HEADER`` as ``table_`` and that name.
+
     Args:
         path: of the CSV.
         results: sound ones, in the table's order.
         scores: (N,) calibrated.
         calibration: of the model; frame scores pass through it.
-
-    The columns are ``HEADER`` (``spread`` is the standard deviation over the members' raw scores,
-    empty with fewer than two; ``frame_scores`` are numbers with spaces between them), then the
-    table's own others, one that has a name of ``HEADER`` as ``table_`` and that name.
     """
     extras = list(dict.fromkeys(name for scored in results for name in scored.row.extra))
     taken = {*HEADER, *COLUMNS}
