@@ -161,8 +161,8 @@ def _table(out: Path, teacher: Path, student: Path, alone: Path) -> list[dict[st
     for folder, name in names.items():
         measured = next(r for r in found["rows"] if Path(r["bundle"]) == folder / "bundle")
         minutes = json.loads((folder / "result.json").read_text())["minutes"]
-        rows.append({"name": name, **measured, "minutes": minutes})
-    gain = found["pairs"][0]
+        rows.append({**measured, "name": name, "minutes": minutes})
+    gain = found["pairs"][0]  # the two students, by SRCC
     lines = [
         "| model | SRCC [95% over contents] | PLCC | RMSE | same-content pairs | GMACs"
         " | M parameters | minutes |",
@@ -177,7 +177,7 @@ def _table(out: Path, teacher: Path, student: Path, alone: Path) -> list[dict[st
     lines.append("")
     lines.append(
         f"{rows[0]['n']} test videos of {rows[0]['contents']} contents. Pseudo-labels change the"
-        f" student's SRCC by {_number(gain['srcc_difference'])} [{_number(gain['low'])},"
+        f" student's SRCC by {_number(gain['difference'])} [{_number(gain['low'])},"
         f" {_number(gain['high'])}] (paired, 95% over contents)."
     )
     if rows[0]["contents"] < 16:

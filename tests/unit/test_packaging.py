@@ -114,8 +114,8 @@ def test_metadata_is_complete(metadata: Message) -> None:
     assert "make demo" in str(metadata.get_payload())
     assert len(metadata["Summary"]) > 20 and metadata["Keywords"] and metadata["Author"]
     assert set(metadata.get_all("Provides-Extra", [])) == {
-        *("demo", "test", "onnx", "ray", "remote", "slurm", "torchcodec", "vision-language", "dev"),
-        "dashboard",
+        *("demo", "test", "dashboard", "kvq", "onnx", "ray", "remote", "slurm", "torchcodec"),
+        *("vision-language", "dev"),
     }
 
 
@@ -161,7 +161,7 @@ def _imports(path: Path) -> set[str]:
     [
         (
             ("distill", "teachers", "students"),
-            ("dashboard", "demo", "onnx", "ray", "remote", "torchcodec", "vision_language"),
+            ("dashboard", "demo", "kvq", "onnx", "ray", "remote", "torchcodec", "vision_language"),
         ),
         (("tests", "benchmarks"), ("demo", "test", "torchcodec")),
     ],

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 import wandb
+
 from distill.config import PseudoLabelConfig, TrainTeacherConfig
 from distill.data.rows import Row
 from distill.errors import TrackingError
