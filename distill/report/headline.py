@@ -21,8 +21,7 @@ from distill.report.folder import RunFolder
 from distill.report.subjects import SPLITS, Subject, shown
 from distill.report.text import count, fixed, gmacs, interval, is_number
 from distill.report.verdicts import comparisons, kvq, verdicts
-
-FEW_CONTENTS = 10  # below, an interval over contents is too narrow
+from distill.resampling import FEW_CONTENTS
 
 
 def headline(run: RunFolder) -> Section | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from distill.report.blocks import Cell, Lines, Table, num
 from distill.report.folder import RunFolder
 from distill.report.text import fixed, interval, is_number
+from distill.resampling import FEW_CONTENTS
 
 _SENTENCES = 8  # verdicts that are told in words
 
@@ -19,12 +20,15 @@ class _Pair:
     difference: float | None
     low: float | None
     high: float | None
+    contents: int
     words: str
 
     @property
     def apart(self) -> bool:
-        """Whether the interval leaves zero out."""
-        return is_number(self.low) and is_number(self.high) and not self.low <= 0 <= self.high
+        """Whether the interval leaves zero out, over as many contents as it needs."""
+        if not (is_number(self.low) and is_number(self.high)):
+            return False
+        return self.contents >= FEW_CONTENTS and not self.low <= 0 <= self.high
 
 
 def verdicts(run: RunFolder) -> list[Lines]:
@@ -85,5 +89,6 @@ def _pairs(run: RunFolder) -> list[_Pair]:
         low, high = pair.get("low"), pair.get("high")
         told = f"{both}: {statistic} {fixed(value, sign=True)} {interval(low, high)} (paired)"
         data, words = str(pair.get("table_name") or ""), str(pair.get("verdict") or told)
-        found.append(_Pair(both, data, statistic, value, low, high, words))
+        contents = int(pair.get("contents") or FEW_CONTENTS)
+        found.append(_Pair(both, data, statistic, value, low, high, contents, words))
     return found

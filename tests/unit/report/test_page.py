@@ -143,7 +143,7 @@ def test_a_sweep_says_what_was_not_trained(tmp_path: Path) -> None:
 def test_labels_show_their_doubt_and_what_failed(tmp_path: Path) -> None:
     teacher = made.student(tmp_path / "teacher")
     found = page(made.labels(tmp_path / "run", teacher))
-    assert found.sections == ["result", "labels", "provenance"]
+    assert found.sections == ["result", "labels", "speed", "provenance"]
     words = found.words
     assert "<b>torn</b>" in words and not found.of("b")
     assert "MOS of validation (24)" in words  # of the teacher, beside the labels
@@ -167,16 +167,17 @@ def test_a_student_is_shown_beside_its_teacher(tmp_path: Path) -> None:
 def test_verdicts_that_tell_apart_come_first_and_all_pairs_have_a_table(tmp_path: Path) -> None:
     folder = made.evaluation(tmp_path / "run")
     result = json.loads((folder / "result.json").read_text())
-    pair = result["pairs"][0]
+    pair = result["pairs"][0] | {"contents": 12}
+    few = pair | {"contents": 6, "statistic": "plcc"}
     unsure = pair | {"low": -0.02, "verdict": "not told apart at first"}
     plcc = pair | {"statistic": "plcc", "verdict": "of PLCC"}
     kvq = {"name": "a", "table_name": "t", "score": 0.92284, "srcc": 0.9, "plcc": 0.9}
-    made.dump(folder / "result.json", result | {"pairs": [unsure, pair, plcc], "kvq": [kvq]})
+    made.dump(folder / "result.json", result | {"pairs": [unsure, few, pair, plcc], "kvq": [kvq]})
     found = page(folder)
     said = [text for tag, text in found.texts if tag == "li"]
     assert said == [pair["verdict"], "not told apart at first"]
     cells = [text for tag, text in found.texts if tag == "td"]
-    assert (cells.count("told apart"), cells.count("not told apart")) == (2, 1)
+    assert (cells.count("told apart"), cells.count("not told apart")) == (2, 2)
     assert "0.9228" in cells
     made.dump(folder / "result.json", result)
     assert "All paired comparisons" not in page(folder).words  # the sentence said it
