@@ -76,6 +76,7 @@ def save_bundle(
     metrics: dict[str, Any],
     test_views: int = 1,
     slopes: ContentSlopes | None = None,
+    score_range: tuple[float, float] | None = None,
 ) -> dict[str, Any]:
     """Write a bundle; ``spec.json`` comes last, so a folder without it is no bundle.
 
@@ -91,6 +92,7 @@ def save_bundle(
         metrics: what it measured, for the README.
         test_views: looks at each video that the calibration was fitted with.
         slopes: what its scores are worth between contents and within them.
+        score_range: lowest and highest MOS that it learned from and was chosen on.
 
     Returns:
         The specification.
@@ -118,6 +120,7 @@ def save_bundle(
         "licenses": licenses,
         "metrics": metrics,
         "content_slopes": asdict(slopes) if slopes else None,
+        "score_range": list(score_range) if score_range else None,
     }
     (folder / README).write_text(_readme(spec), encoding="utf-8")
     (folder / SPEC).write_text(json.dumps(spec, indent=2) + "\n", encoding="utf-8")

@@ -39,6 +39,7 @@ from distill.stages.finetune import fit_two_stages
 from distill.stages.fit import fit
 from distill.stages.inputs import (
     digest,
+    label_range,
     without_weights,
 )
 from distill.stages.label_report import report_targets
@@ -136,6 +137,7 @@ def _export(
         metrics={f"val {k}": round(v, 4) for k, v in val.items()} | test,
         test_views=config.test_views,
         slopes=fitted.slopes,
+        score_range=label_range(plan.manifest),
     )
     return {
         "bundle": str(out / "bundle"),

@@ -47,6 +47,7 @@ from distill.stages.folds import fit_committee, split_folds
 from distill.stages.further import build, further_examples, tell_shares
 from distill.stages.inputs import (
     digest,
+    label_range,
     load_manifest,
     network,
     score_scale,
@@ -174,6 +175,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         metrics={f"val {k}": round(v, 4) for k, v in measured.items()},
         test_views=config.test_views,
         slopes=fitted.slopes,
+        score_range=label_range(manifest),
     )
     result = {
         "bundle": str(out / "bundle"),
