@@ -172,9 +172,7 @@ class Scorer:
         if info and info.hdr:
             notes.append(f"HDR ({info.transfer}), frames are not tone-mapped")
         if where and where.few:
-            notes.append(
-                f"short: {where.distinct} frames where the network looks at {where.wanted}"
-            )
+            notes.append(f"short: {where.distinct} different frames for {where.wanted} looks")
         times: list[float | None] = where.seconds if where else [None] * len(line)
         return VideoScore(name, score, "", line, times, scored.raw, info, "; ".join(notes))
 

@@ -99,11 +99,16 @@ def _piped(null: bool, stdin: Callable[[], bytes] | None) -> list[str]:
     return [os.fsdecode(name) for name in names]
 
 
+def _is_pattern(name: str) -> bool:
+    """A file may have the letters of a pattern in its name; then it is that file."""
+    return MAGIC.search(name) is not None and not os.path.exists(place(name))
+
+
 def _is_missing_video(name: str) -> bool:
     """Whether it is the name of one video, by its suffix, and no file, folder or pattern."""
     path = place(name)
     known = path.suffix.lower() in VIDEO_SUFFIXES and not isinstance(path, RemotePath)
-    return known and not MAGIC.search(name) and not path.exists()
+    return known and not _is_pattern(name) and not os.path.exists(path)
 
 
 def _prefix(name: str) -> str:
@@ -111,7 +116,7 @@ def _prefix(name: str) -> str:
     path = place(name)
     if path.is_dir():
         return f"{name.rstrip('/')}/"
-    if not isinstance(path, RemotePath) and not path.exists() and MAGIC.search(name):
+    if not isinstance(path, RemotePath) and _is_pattern(name):
         fixed = MAGIC.split(name, maxsplit=1)[0]
         return fixed[: fixed.rfind("/") + 1]
     return ""
@@ -119,7 +124,7 @@ def _prefix(name: str) -> str:
 
 def _items(name: str, prefix: str, pool: Manifest) -> tuple[list[Item], list[str]]:
     """The videos of one argument, in its order, and what is to be told of repeated ones."""
-    alone = not prefix and Path(name).suffix.lower() in VIDEO_SUFFIXES
+    alone = not (prefix or _is_pattern(name)) and Path(name).suffix.lower() in VIDEO_SUFFIXES
     found = [(row.line, Item(name if alone else prefix + row.video, row.path)) for row in pool.rows]
     for problem in pool.problems:
         if not problem.repeated:

@@ -2,11 +2,12 @@
 
 import re
 import sys
+import warnings
 from pathlib import Path
 
 from distill.scoring.records import FRAME_SCORES, FRAME_TIMES, Record
 
-_LONGEST = 120  # letters of a file's name; a file system takes 255 bytes
+_LONGEST = 200  # bytes of a file's name; a file system takes 255
 
 
 class Pictures:
@@ -34,7 +35,8 @@ class Pictures:
 
     def _name(self, video: str) -> str:
         """A file's name that tells the video, and is no other's, in any case of its letters."""
-        stem = re.sub(r"[^\w.-]+", "_", video).strip("._")[-_LONGEST:] or "video"
+        stem = re.sub(r"[^\w.-]+", "_", video).strip("._") or "video"
+        stem = stem.encode()[-_LONGEST:].decode(errors="ignore")
         name, number = stem, 1
         while name.lower() in self._names:
             number += 1
@@ -70,4 +72,6 @@ def draw(path: Path, row: Record) -> None:
     if row["warning"]:
         figure.suptitle(row["warning"], fontsize=9, color="#cc2222")
     axes.grid(alpha=0.25)
-    figure.savefig(path, dpi=110)
+    with warnings.catch_warnings():  # a letter of the name that the font lacks
+        warnings.filterwarnings("ignore", "Glyph")
+        figure.savefig(path, dpi=110)
