@@ -3,11 +3,11 @@
 import argparse
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
-from distill.config import folder
+from distill.config import folder, place
 from distill.errors import ConfigError
 from distill.options import time_limit_option
-from distill.scoring.inputs import Item
 
 _ABOUT = """Score any videos with a bundle: a table on the terminal, CSV, JSON or JSON lines.
 
@@ -40,27 +40,20 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-def check_targets(options: argparse.Namespace, items: Sequence[Item]) -> None:
+def check_targets(options: argparse.Namespace) -> None:
     """Before hours of scoring, not after.
 
     Raises:
-        ConfigError: a file cannot be written, is one that is read, or is given twice; the folder
-            of pictures cannot be made.
+        ConfigError: a file cannot be written, or is given twice; the folder of pictures cannot be
+            made.
     """
-    read = {os.path.realpath(folder(name)) for name in options.videos}
+    check_apart(options, [place(name) for name in options.videos])
     taken: set[str] = set()
-    for name in _targets(options):
-        if name == "-":
-            continue
+    for name in _files(options):
         path = folder(name)
-        real = os.path.realpath(path)
-        if path.exists():
-            read |= {os.path.realpath(item.path) for item in items if item.path}
-        if real in read:
-            raise ConfigError(f"{name}: is a file to read; write the scores to another one")
-        if real in taken:
+        if os.path.realpath(path) in taken:
             raise ConfigError(f"{name}: two outputs in one file; give each its own")
-        taken.add(real)
+        taken.add(os.path.realpath(path))
         if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
             raise ConfigError(f"{name}: cannot be written; give a file in a folder that exists")
     if options.resume and folder(options.jsonl).exists() and not folder(options.jsonl).is_file():
@@ -74,6 +67,23 @@ def check_targets(options: argparse.Namespace, items: Sequence[Item]) -> None:
             ) from error
         if not os.access(folder(options.plots), os.W_OK):
             raise ConfigError(f"--plots {options.plots}: cannot be written to")
+
+
+def check_apart(options: argparse.Namespace, read: Sequence[Path]) -> None:
+    """Nothing is written over what is read.
+
+    Raises:
+        ConfigError: an output is one of these files.
+    """
+    there = [name for name in _files(options) if folder(name).exists()]
+    known = {os.path.realpath(path) for path in read} if there else set()
+    for name in there:
+        if os.path.realpath(folder(name)) in known:
+            raise ConfigError(f"{name}: is a file to read; write the scores to another one")
+
+
+def _files(options: argparse.Namespace) -> list[str]:
+    return [name for name in _targets(options) if name != "-"]
 
 
 def _targets(options: argparse.Namespace) -> list[str]:

@@ -16,7 +16,7 @@ from distill.errors import BundleError, Interrupted
 from distill.options import decoding_workers
 from distill.scored import VideoScore
 from distill.scoring.inputs import Item, gather
-from distill.scoring.options import check_targets, parse
+from distill.scoring.options import check_apart, check_targets, parse
 from distill.scoring.records import Record, read_earlier, record
 from distill.scoring.writers import open_writers
 from distill.specification import find_bundle
@@ -41,8 +41,9 @@ def run(words: Sequence[str]) -> int:
         DistillError: no bundle, no video, wrong options, or a signal.
     """
     options = parse(words)
+    check_targets(options)
     items, notes = gather(options.videos, options.null)
-    check_targets(options, items)
+    check_apart(options, [item.path for item in items if item.path])
     sys.stderr.writelines(f"{note}\n" for note in notes)
     model = _model(options)
     sys.stderr.write(f"{model.banner}\n" if model.banner else "")

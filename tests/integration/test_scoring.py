@@ -205,7 +205,12 @@ def test_a_reader_that_stops_reading_is_no_error(model: Path, clips: Path, tmp_p
 def test_a_file_that_cannot_grow_is_told_and_resumed(
     model: Path, clips: Path, tmp_path: Path
 ) -> None:
-    words = ["a.mp4", "b [1].mp4", "deep", "--jsonl", str(tmp_path / "s.jsonl"), "--quiet"]
+    words = ["a.mp4", "b [1].mp4", "deep", "--jsonl", str(tmp_path / "s.jsonl"), "--frames"]
+    words += [
+        "--quiet",
+        "--time-limit",
+        "none",
+    ]  # the process that it needs passes frames through a file
     limited = subprocess.run(
         # As a full disk does, a limit of a block lets a line be written in part.
         ["bash", "-c", 'ulimit -f 1; exec "$@"', "-", *command(model, *words)], cwd=clips,
@@ -239,6 +244,7 @@ def test_pictures_are_made(model: Path, clips: Path, tmp_path: Path) -> None:
         (["--resume", "--jsonl", "-"], "--resume goes on with a file"),
         (["--jsonl", "{new}", "--csv", "{new}"], "two outputs in one file"),
         (["--jsonl", "a.mp4"], "a.mp4: is a file to read"),
+        (["--jsonl", "no/such"], "no/such: cannot be written"),
         (["--resume", "--jsonl", "/dev/null"], "/dev/null is no regular file"),
         (["--plots", "a.mp4"], "--plots a.mp4: cannot be made (File exists)"),
         (["--batch-size", "0"], "--batch-size at least 1"),
