@@ -206,11 +206,8 @@ def test_a_file_that_cannot_grow_is_told_and_resumed(
     model: Path, clips: Path, tmp_path: Path
 ) -> None:
     words = ["a.mp4", "b [1].mp4", "deep", "--jsonl", str(tmp_path / "s.jsonl"), "--frames"]
-    words += [
-        "--quiet",
-        "--time-limit",
-        "none",
-    ]  # the process that it needs passes frames through a file
+    # Without a time limit: the process that it needs passes frames through a file.
+    words += ["--quiet", "--time-limit", "none"]
     limited = subprocess.run(
         # As a full disk does, a limit of a block lets a line be written in part.
         ["bash", "-c", 'ulimit -f 1; exec "$@"', "-", *command(model, *words)], cwd=clips,
