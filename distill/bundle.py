@@ -8,6 +8,7 @@ import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
 from safetensors import SafetensorError
@@ -61,6 +62,9 @@ class Bundle:
         if self.calibration is None or not math.isfinite(raw):
             return raw
         return float(self.calibration(raw))
+
+
+_SHARED: "WeakValueDictionary[tuple[Path, int], Bundle]" = WeakValueDictionary()
 
 
 def save_bundle(
@@ -159,6 +163,20 @@ def load_bundle(folder: Path) -> Bundle:
         raise BundleError(f"{weights}: does not fit {cls.__name__}: {first}") from error
     calibration = calibration_of(spec, folder)
     return Bundle(model.eval(), _with_changes(spec, model, folder), folder, calibration)
+
+
+def shared_bundle(folder: Path) -> Bundle:
+    """As ``load_bundle``, but one for all that hold it at a time, none of whom may change it.
+
+    Heavy teachers take their time and memory.
+    """
+    spec = folder / SPEC
+    key = (folder, spec.stat().st_mtime_ns if spec.is_file() else 0)  # none: load_bundle tells
+    bundle = _SHARED.get(key)
+    if bundle is None:
+        with torch.random.fork_rng(devices=[]):  # whoever draws next draws the same, loaded or not
+            bundle = _SHARED[key] = load_bundle(folder)
+    return bundle
 
 
 def _with_changes(spec: dict[str, Any], model: QualityModel, folder: Path) -> dict[str, Any]:
