@@ -34,7 +34,7 @@ from distill.labels import LabelStore
 from distill.metrics import bootstrap_groups, evaluate
 from distill.model import QualityModel
 from distill.runs import Run, first_process
-from distill.stages.assess import Fitted, Trained, assess, scoring_options
+from distill.stages.assess import Fitted, Trained, assess, scoring_options, told_examples
 from distill.stages.finetune import fit_two_stages
 from distill.stages.fit import fit
 from distill.stages.inputs import (
@@ -126,8 +126,7 @@ def _export(
         provenance={
             "data": str(plan.manifest.path),
             "also": config.data.also,
-            "labelled": plan.labelled,
-            "pseudo_labelled": len(plan.examples) - plan.labelled,
+            **told_examples(config, plan.labelled, len(plan.examples), fitted),
             "teacher": plan.store.meta["teacher"] if plan.store else None,
             "guide": plan.guide.bundle.fingerprint if plan.guide else None,
             "run": str(out),
@@ -146,6 +145,7 @@ def _export(
         "test": test,
         "gmacs": plan.cost.gmacs,
         "params_m": plan.cost.params_m,
+        "latency_ms": plan.cost.latency_ms,
         "budget": config.budget,
         "minutes": fitted.minutes,
         "data_wait": round(fitted.data_wait, 4),

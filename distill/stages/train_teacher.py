@@ -41,7 +41,7 @@ from distill.losses import WeightedLoss
 from distill.model import QualityModel
 from distill.runs import Run, first_process, read_inputs
 from distill.specification import uncalibrated
-from distill.stages.assess import Fitted, Trained, assess
+from distill.stages.assess import Fitted, Trained, assess, told_examples
 from distill.stages.fit import fit, tell_random_weights, tell_test_views
 from distill.stages.folds import fit_committee, split_folds
 from distill.stages.further import build, further_examples, tell_shares
@@ -165,8 +165,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         provenance={
             "data": str(manifest.path) if manifest else None,
             "also": config.data.also,
-            "labelled": labelled,
-            "pseudo_labelled": len(examples) - labelled,
+            **told_examples(config, labelled, len(examples), fitted),
             "teacher": store.meta["teacher"] if store else None,
             "run": str(out),
             **start.provenance,
