@@ -5,6 +5,7 @@ import sys
 import warnings
 from pathlib import Path
 
+from distill.errors import OutputError
 from distill.scoring.records import FRAME_SCORES, FRAME_TIMES, Record
 
 _LONGEST = 200  # bytes of a file's name; a file system takes 255
@@ -25,7 +26,10 @@ class Pictures:
         # Also of those that have a picture from before, so that names do not depend on a stop.
         path = self._folder / f"{self._name(row['video'])}.png"
         if row.get(FRAME_SCORES) and fresh:
-            draw(path, row)
+            try:
+                draw(path, row)
+            except OSError as error:
+                raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
         self._missing += fresh and not row["error"] and not row.get(FRAME_SCORES)
 
     def close(self) -> None:

@@ -17,6 +17,7 @@ COLUMNS = (
     "video score raw scale_low scale_high calibrated demo warning width height fps duration note"
     " model error"
 ).split()
+_BEGIN = b'{"video": '  # of every JSON line
 Record = dict[str, Any]
 
 
@@ -68,9 +69,9 @@ def read_earlier(name: str, model: str, frames: bool) -> list[Record]:
         return []
     text = path.read_bytes()
     whole = text[: text.rfind(b"\n") + 1]
-    if len(whole) < len(text):
-        sys.stderr.write(f"{name}: its last line was cut off; that video is scored again\n")
-        os.truncate(path, len(whole))
+    cut = text[len(whole) :]
+    if cut[: len(_BEGIN)] != _BEGIN[: len(cut)]:
+        raise ConfigError(f"{name}: ends in no line of score.py; --resume needs a file of --jsonl")
     found = []
     for number, line in enumerate(whole.split(b"\n")[:-1], 1):
         where = f"{name}, line {number}"
@@ -93,4 +94,7 @@ def read_earlier(name: str, model: str, frames: bool) -> list[Record]:
             switch = "with" if has_frames else "without"
             raise ConfigError(f"{where}: was written {switch} --frames; go on {switch} it")
         found.append(row)
+    if cut:  # not before all lines have shown whose file it is
+        sys.stderr.write(f"{name}: its last line was cut off; that video is scored again\n")
+        os.truncate(path, len(whole))
     return found

@@ -113,6 +113,9 @@ def test_another_model_or_another_file_is_refused(tmp_path: Path) -> None:
         (b"[]\n", "line 1: no line of this score.py"),
         (lines({"model": "f"}), r"line 1: no line .* \(columns are missing\)"),
         (b"\xff\n", "line 1: no line of this score.py"),
+        (lines(good | {"model": "g"}) + b'{"vid', "line 1: is of the model g"),
+        (lines(good) + b"a video, say", "ends in no line of score.py"),
+        (b"\0\0\0 ftypisom", "ends in no line of score.py"),
     ):
         path.write_bytes(text)
         with pytest.raises(ConfigError, match=message):

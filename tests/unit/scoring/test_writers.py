@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 from matplotlib.image import imread
 
+from distill.errors import OutputError
 from distill.scoring.pictures import Pictures
 from distill.scoring.records import COLUMNS
 from distill.scoring.writers import table
@@ -64,6 +66,12 @@ def test_a_picture_shows_the_course(tmp_path: Path) -> None:
         pictures.add(SOUND | {"video": video, "frame_scores": scores}, True)
     up, down = (imread(tmp_path / f"{name}.png") for name in ("up", "down"))
     assert up.shape == down.shape and (up != down).any()
+
+
+def test_a_picture_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4.png").mkdir()
+    with pytest.raises(OutputError, match=r"a\.mp4\.png: cannot be written \(Is a directory\)"):
+        Pictures(tmp_path).add(SOUND, True)
 
 
 def test_a_model_without_scores_of_frames_is_told(tmp_path: Path, capsys: Any) -> None:
