@@ -22,10 +22,10 @@ from distill.data.places import RemotePath, is_url
 from distill.errors import ConfigError
 from distill.learning_options import LearningConfig, TrainStudentConfig, TrainTeacherConfig
 from distill.options import DataConfig, ReaderConfig, TrackingConfig, TrainingConfig
-from distill.stage_options import EvaluateConfig, PseudoLabelConfig, StageConfig
+from distill.stage_options import EvaluateConfig, KvqConfig, PseudoLabelConfig, StageConfig
 
 __all__ = [
-    "SCHEMAS", "DataConfig", "EvaluateConfig", "LearningConfig", "PseudoLabelConfig",
+    "SCHEMAS", "DataConfig", "EvaluateConfig", "KvqConfig", "LearningConfig", "PseudoLabelConfig",
     "ReaderConfig", "StageConfig", "TrackingConfig", "TrainStudentConfig", "TrainTeacherConfig",
     "TrainingConfig", "folder", "place", "register_schemas", "split_target", "to_config",
 ]  # fmt: skip

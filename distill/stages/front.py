@@ -50,8 +50,14 @@ def names_folder(word: str) -> bool:
 
 def begin(sweep: Path) -> None:
     """Forget the notes of an earlier sweep in this folder."""
-    for path in (sweep / _NOTES).glob("*.json"):
+    for path in _noted(sweep):
         path.unlink()
+
+
+def _noted(sweep: Path) -> list[Path]:
+    """The notes, in the order of the runs; a folder of the user's may hold other files."""
+    found = [path for path in (sweep / _NOTES).glob("*.json") if path.stem.isdecimal()]
+    return sorted(found, key=lambda path: int(path.stem))
 
 
 def note(
@@ -85,8 +91,7 @@ def finish(sweep: Path) -> Path | None:
     Returns:
         The picture; None where no run was trained, as in a dry run.
     """
-    notes = sorted((sweep / _NOTES).glob("*.json"), key=lambda path: int(path.stem))
-    told = [json.loads(path.read_text(encoding="utf-8")) for path in notes]
+    told = [json.loads(path.read_text(encoding="utf-8")) for path in _noted(sweep)]
     runs = [_row(each) for each in told]
     if all(run["latency_ms"] is None for run in runs):  # it is measured where there is a cap on it
         for run in runs:

@@ -62,6 +62,8 @@ def test_a_folder_of_ones_own_has_the_front_of_this_sweep_alone(
     word = word.format(tmp_path)
     if word.startswith("+"):
         word = f"+{word}"  # it exists, so that Hydra takes it with two
+    (tmp_path / "my sweep" / "sweep").mkdir(parents=True)
+    (tmp_path / "my sweep" / "sweep" / "mine.json").touch()
     for budgets, count in (("2,3,4", 3), ("2,3", 2)):
         words = ["-m", f"+budget={budgets}", "student=compact", "tracking=none", word]
         monkeypatch.setattr(sys, "argv", ["train_student.py", *words, f"outputs={tmp_path}/runs"])
@@ -71,6 +73,7 @@ def test_a_folder_of_ones_own_has_the_front_of_this_sweep_alone(
             rows = list(csv.DictReader(file))
         assert [row["val_srcc"] for row in rows] == ["0.8"] * count
     assert (tmp_path / "my sweep" / "front.png").is_file()
+    assert (tmp_path / "my sweep" / "sweep" / "mine.json").is_file()
 
 
 def test_the_folder_of_a_sweep_is_resolved_once(monkeypatch: pytest.MonkeyPatch) -> None:
