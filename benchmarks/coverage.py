@@ -166,7 +166,7 @@ def main() -> None:
             for name, case in CASES.items()
         }
         print(
-            f"\n{contents} contents of {options.versions}: % right (mean width); of differences, % told apart\n"
+            f"\n{contents} contents of {options.versions}: % right (mean width); % told apart\n"
         )
         print(f"| case | method | {' | '.join(columns)} |\n|---|---|{'---|' * len(columns)}")
         for name, rates in cases.items():

@@ -73,8 +73,8 @@ def learned_from(bundle: Bundle) -> Learned:
     if gone:
         return Learned(
             videos,
-            f"{len(gone)} of {len(videos)} videos that {bundle.folder} learned from are not there any"
-            f" more, the first is {gone[0]}: copies of them cannot be found",
+            f"{len(gone)} of {len(videos)} videos that {bundle.folder} learned from are no longer"
+            f" there, the first is {gone[0]}: copies of them cannot be found",
         )
     return Learned(videos)
 
