@@ -1,0 +1,156 @@
+"""Which documented commands the tests type for real, in which order, and why not the others.
+
+A session folder holds what the pages call FOLDER, videos.csv, STORE and so on; commands run there
+one after another, with the words of ``TOY`` added so that each takes seconds.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tests.helpers.stages import STUDENT, TEACHER
+
+_FAST = ["training.epochs=1", "training.batch_size=6", "data.num_workers=0"]
+_TEACHER = [*TEACHER, *_FAST, "training.val_every=1"]
+_STUDENT = [*STUDENT, *_FAST, "training.val_every=1"]
+FIRST_LABELS = "pseudo_label/first"  # below outputs: what the pages call STORE
+_PLAN = ["dry_run=true", "data.num_workers=0"]
+
+
+@dataclass(frozen=True)
+class Typed:
+    """A command as a page shows it, and what is added or put in its place.
+
+    Attributes:
+        text: the command of the page.
+        added: words that make it small.
+        put: what stands for a placeholder in this command.
+        code: the exit code that is right here.
+        prints: a part of what it prints.
+    """
+
+    text: str
+    added: tuple[str, ...] = ()
+    put: tuple[tuple[str, str], ...] = ()
+    code: int = 0
+    prints: str = ""
+
+
+def _typed(
+    text: str, *added: str, code: int = 0, prints: str = "", put: dict[str, str] | None = None
+) -> Typed:
+    return Typed(text, added, tuple((put or {}).items()), code, prints)
+
+
+TYPED = [
+    # The main job and what follows it.
+    _typed("python train_teacher.py --help", prints="teacher=compact|"),
+    _typed("python train_student.py --help", prints="max_latency"),
+    _typed("python train_teacher.py", *_TEACHER, prints="test"),
+    _typed(
+        "python pseudo_label.py", "data.num_workers=0", f"hydra.run.dir=outputs/{FIRST_LABELS}",
+        prints="videos",
+    ),
+    _typed("python train_student.py +budget=120", *_STUDENT, prints="GMACs a video"),
+    _typed("python evaluate.py", "data.num_workers=0", prints="SRCC"),
+    _typed("python score.py FOLDER", "--workers", "0", prints="a.mp4"),
+    _typed("python export.py --out exported", "--clips", "FOLDER", prints="model.onnx"),
+    _typed("python score.py FOLDER --bundle exported", "--workers", "0", prints="a.mp4"),
+    # A user's own videos.
+    _typed(
+        "python train_teacher.py data=manifest data.manifest=videos.csv", *_PLAN, prints="plan:"
+    ),
+    _typed(
+        "python pseudo_label.py pool=FOLDER_LIST_OR_TABLE", *_PLAN, put={"FOLDER_LIST_OR_TABLE": "FOLDER"}
+    ),
+    _typed(
+        "python train_student.py +budget=120 data=manifest data.manifest=videos.csv",
+        *STUDENT, *_PLAN, "labels=none", prints="plan:",
+    ),
+    _typed(
+        "python train_teacher.py data=manifest data.manifest=scores.parquet data.columns.mos=MOS"
+        " data.columns.mos_std=SD 'data.columns.video=\"{folder}/{vid}.mp4\"'"
+        " 'data.group_regex=\"([A-Z]\\d+)_\\d+\\.mp4$\"'",
+        *_PLAN, prints="plan:",
+    ),
+    _typed("python pseudo_label.py pool=videos.txt", *_PLAN),
+    _typed("python pseudo_label.py pool=pool.tar", *_PLAN),
+    _typed("python pseudo_label.py pool=FOLDER store=DIR", "data.num_workers=0"),
+    _typed("python -m distill.labels STORE", prints="labelled"),
+    _typed("python -m distill.labels STORE --sources best.csv", prints="best.csv"),
+    _typed(
+        "python train_student.py labels=FILE.csv labels_root=FOLDER_OF_THE_VIDEOS",
+        *STUDENT, *_PLAN,
+    ),
+    _typed("python train_teacher.py labels=STORE", *_PLAN),
+    # Ladders.
+    _typed("python make_ladder.py FOLDER --out ladder --dry-run", "--seconds", "0.4", prints="space"),
+    _typed("python make_ladder.py FOLDER --out ladder", "--seconds", "0.4", prints="manifest.csv"),
+    _typed("python make_ladder.py --print-ladder > my.yaml", prints="light"),
+    _typed(
+        "python train_student.py +budget=2 labels=STORE data.also=[ladder/manifest.csv]"
+        " finetune.epochs=16",
+        *_PLAN, "student=mixed_view", "leak_check=hash",
+    ),
+    # Students under a budget.
+    _typed("python -m students.rungs", prints="GMACs"),
+    _typed("python train_student.py student=fit +budget=5", *_PLAN, "labels=none", prints="mixed"),
+    # Public data sets, of which the session has a handful of files.
+    _typed("python -m distill.datasets kvq --root /data/KVQ --out kvq.csv", code=1, prints="KVQ"),
+    _typed("python train_teacher.py data=kvq data.root=/data/KVQ", *_PLAN, prints="plan:"),
+    _typed(
+        "python train_teacher.py data=kvq data.root=/data/KVQ data.labels=/data/labels/kvq", *_PLAN
+    ),
+    # Teachers.
+    _typed("python -m teachers", prints="missing"),
+    _typed("python train_teacher.py 'hydra.searchpath=[FOLDER]' teacher=mine", *_PLAN, code=2,
+           prints="FAST_VQA_M_1_4.pth"),
+]  # fmt: skip
+
+MAY_STAY_UNTYPED = {
+    "sets up the machine or runs the checks": (
+        "make *", ".venv/bin/*", "DISTILL_CACHE=* make test", "pip install *",
+    ),
+    "takes minutes to hours; its options are checked": (
+        "python benchmarks/*", "python -m benchmarks.*",
+        "python train_student.py -m student=fit *", "python train_student.py +budget=5 *",
+        "python export.py --bundle DIR --out *",
+    ),
+    "another program's, or a machine that is not here (GPUs, clusters, networks)": (
+        "wandb sync*", "ffmpeg *", "python -m teachers --download",
+        "python pseudo_label.py pool=FOLDER store=DIR device*",
+        "python pseudo_label.py engine=ray *", "python pseudo_label.py -m shard=*",
+        "python pseudo_label.py pool=s3:*", "python pseudo_label.py 'pool=*",
+    ),
+    "published weights or data sets that are not here": (
+        "python train_teacher.py teacher=fast_vqa *", "python evaluate.py data=konvid_1k *",
+        "python train_teacher.py experiment=*", "python -m distill.datasets lsvq *",
+        "python train_teacher.py data=kvq data.root=/data/KVQ data.also=*",
+        "python train_teacher.py data=kvq data.root=/data/KVQ init=*",
+        "*../shared/realladder/manifest.csv*",
+    ),
+    "a line like it is typed": (
+        "python pseudo_label.py pool=FOLDER", "python export.py --out FOLDER",
+        "python make_ladder.py best.csv --out ladder",
+        "python train_teacher.py data=manifest data.manifest=ladder/manifest.csv",
+        "python -m distill.datasets kvq --root FOLDER --out manifest.csv",
+        "python train_student.py +budget=1 training=none init=BUNDLE *",
+        "python train_student.py +budget=120 guide.bundle=*",
+        "python - a.mp4 *",
+    ),
+}  # fmt: skip
+
+
+def untyped_because(text: str, patterns: Iterable[str] | None = None) -> str:
+    """Why a documented command is not typed; "" where nothing excuses it.
+
+    Args:
+        text: the command.
+        patterns: with ``*`` for anything; None takes all of ``MAY_STAY_UNTYPED``.
+    """
+    reasons = MAY_STAY_UNTYPED.items() if patterns is None else [("given", tuple(patterns))]
+    for reason, found in reasons:
+        for pattern in found:
+            if re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), text):
+                return reason
+    return ""
