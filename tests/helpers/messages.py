@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 
 from tests.helpers.documents import ROOT, blocks
 
@@ -57,7 +56,9 @@ class _Source:
             for room in ROOMS
             for path in sorted((ROOT / room).rglob("*.py"))
         }
-        classes = [n for t in self.files.values() for n in ast.walk(t) if isinstance(n, ast.ClassDef)]
+        classes = [
+            n for t in self.files.values() for n in ast.walk(t) if isinstance(n, ast.ClassDef)
+        ]
         self.errors = {"DistillError", *_REASONS}
         for _ in classes:  # until nothing is added
             before = len(self.errors)

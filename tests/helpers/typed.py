@@ -13,7 +13,9 @@ from tests.helpers.stages import STUDENT, TEACHER
 _FAST = ["training.epochs=1", "training.batch_size=6", "data.num_workers=0"]
 _TEACHER = [*TEACHER, *_FAST, "training.val_every=1"]
 _STUDENT = [*STUDENT, *_FAST, "training.val_every=1"]
-FIRST_LABELS = "pseudo_label/first"  # below outputs: what the pages call STORE
+# Runs below outputs that pages name: STORE, TEACHER, STUDENT and ALONE.
+FIRST = {"STORE": "pseudo_label/first/store", "TEACHER": "train_teacher/first",
+         "STUDENT": "train_student/first", "ALONE": "train_student/first"}  # fmt: skip
 _PLAN = ["dry_run=true", "data.num_workers=0"]
 
 
@@ -36,6 +38,11 @@ class Typed:
     prints: str = ""
 
 
+def _run(name: str) -> str:
+    """The word that makes a run that of a page's name."""
+    return f"hydra.run.dir=outputs/{FIRST[name]}"
+
+
 def _typed(
     text: str, *added: str, code: int = 0, prints: str = "", put: dict[str, str] | None = None
 ) -> Typed:
@@ -46,12 +53,14 @@ TYPED = [
     # The main job and what follows it.
     _typed("python train_teacher.py --help", prints="teacher=compact|"),
     _typed("python train_student.py --help", prints="max_latency"),
-    _typed("python train_teacher.py", *_TEACHER, prints="test"),
+    _typed("python train_teacher.py", *_TEACHER, _run("TEACHER"), prints="test"),
     _typed(
-        "python pseudo_label.py", "data.num_workers=0", f"hydra.run.dir=outputs/{FIRST_LABELS}",
+        "python pseudo_label.py", "data.num_workers=0", "hydra.run.dir=outputs/pseudo_label/first",
         prints="videos",
     ),
-    _typed("python train_student.py +budget=120", *_STUDENT, prints="GMACs a video"),
+    _typed(
+        "python train_student.py +budget=120", *_STUDENT, _run("STUDENT"), prints="GMACs a video"
+    ),
     _typed("python evaluate.py", "data.num_workers=0", prints="SRCC"),
     _typed("python score.py FOLDER", "--workers", "0", prints="a.mp4"),
     _typed("python export.py --out exported", "--clips", "FOLDER", prints="model.onnx"),
@@ -83,10 +92,20 @@ TYPED = [
         *STUDENT, *_PLAN,
     ),
     _typed("python train_teacher.py labels=STORE", *_PLAN),
+    _typed("python score.py FOLDER --bundle STUDENT/bundle --csv scores.csv", "--workers", "0"),
+    _typed("python pseudo_label.py pool=FOLDER dry_run=true", "data.num_workers=0"),
+    _typed(
+        "python train_student.py +budget=20 student=fit labels=none data=manifest"
+        " data.manifest=videos.csv",
+        *_PLAN, prints="of 20 GMACs",
+    ),
+    _typed("python train_teacher.py teacher=fast_vqa training=none data=none", *_PLAN, code=2,
+           prints="FAST_VQA_B_1_4.pth"),
     # Ladders.
     _typed("python make_ladder.py FOLDER --out ladder --dry-run", "--seconds", "0.4", prints="space"),
     _typed("python make_ladder.py FOLDER --out ladder", "--seconds", "0.4", prints="manifest.csv"),
     _typed("python make_ladder.py --print-ladder > my.yaml", prints="light"),
+    _typed("python make_ladder.py --print-ladder", prints="light"),
     _typed(
         "python train_student.py +budget=2 labels=STORE data.also=[ladder/manifest.csv]"
         " finetune.epochs=16",
@@ -100,6 +119,17 @@ TYPED = [
     _typed("python train_teacher.py data=kvq data.root=/data/KVQ", *_PLAN, prints="plan:"),
     _typed(
         "python train_teacher.py data=kvq data.root=/data/KVQ data.labels=/data/labels/kvq", *_PLAN
+    ),
+    _typed("python score.py /data/KVQ/test --bundle STUDENT/bundle --csv test.csv"),
+    _typed(
+        "python train_student.py +budget=120 labels=none data=kvq data.root=/data/KVQ"
+        " student=swin_t",
+        *_PLAN, "student.weights=none", prints="47.94 of 120",
+    ),
+    _typed(
+        "python evaluate.py bundles=[STUDENT/bundle,ALONE/bundle,TEACHER/bundle] data=kvq"
+        " data.root=/data/KVQ split=val",
+        "data.num_workers=0", prints="SRCC",
     ),
     # Teachers.
     _typed("python -m teachers", prints="missing"),
@@ -117,13 +147,15 @@ MAY_STAY_UNTYPED = {
         "python export.py --bundle DIR --out *",
     ),
     "another program's, or a machine that is not here (GPUs, clusters, networks)": (
-        "wandb sync*", "ffmpeg *", "python -m teachers --download",
+        "wandb sync*", "ffmpeg *", "docker *", "python -c *", "python -m teachers --download",
         "python pseudo_label.py pool=FOLDER store=DIR device*",
         "python pseudo_label.py engine=ray *", "python pseudo_label.py -m shard=*",
         "python pseudo_label.py pool=s3:*", "python pseudo_label.py 'pool=*",
     ),
     "published weights or data sets that are not here": (
-        "python train_teacher.py teacher=fast_vqa *", "python evaluate.py data=konvid_1k *",
+        "python train_teacher.py teacher=fast_vqa training=none data=konvid_1k *",
+        "python train_teacher.py teacher=fast_vqa training=none data=manifest *",
+        "python train_teacher.py data=kvq data.root=/data/KVQ experiment=*", "python evaluate.py data=konvid_1k *",
         "python train_teacher.py experiment=*", "python -m distill.datasets lsvq *",
         "python train_teacher.py data=kvq data.root=/data/KVQ data.also=*",
         "python train_teacher.py data=kvq data.root=/data/KVQ init=*",
@@ -136,6 +168,14 @@ MAY_STAY_UNTYPED = {
         "python -m distill.datasets kvq --root FOLDER --out manifest.csv",
         "python train_student.py +budget=1 training=none init=BUNDLE *",
         "python train_student.py +budget=120 guide.bundle=*",
+        "python train_student.py +budget=20 training=none init=BUNDLE *",
+        "python train_student.py +budget=20 labels=none data=manifest *",
+        "python train_student.py +budget=20 student=fit labels=DIR *",
+        "python train_student.py +budget=120 labels=DIR *",
+        "python train_teacher.py data=manifest data.manifest=videos.csv dry_run=true",
+        "python evaluate.py bundles=[STUDENT/bundle,ALONE/bundle] *",
+        "python pseudo_label.py pool=FOLDER store=DIR dry_run=true",
+        "python -m distill.labels DIR", "python -m distill.labels STORE --csv FILE",
         "python - a.mp4 *",
     ),
 }  # fmt: skip

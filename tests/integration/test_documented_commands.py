@@ -109,8 +109,8 @@ def test_options_of_the_other_programs_exist(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program, *words = command.words[1:]
-    if program == "-":
-        compile(command.body, str(command), "exec")
+    if program in ("-", "-c"):
+        compile(command.body or words[0], str(command), "exec")
     elif words[:1] == ["pytest"]:
         assert all((ROOT / word).exists() for word in words[1:])
     elif not _takes(program, words, monkeypatch):

@@ -16,7 +16,7 @@ import pytest
 
 from distill.data.manifest import Row, read_manifest
 from tests.helpers.documents import ROOT, Command, blocks, commands, pages
-from tests.helpers.typed import FIRST_LABELS, TYPED, Typed
+from tests.helpers.typed import FIRST, TYPED, Typed
 
 PAGES = {command.text: command for page in pages() for command in commands(page)}
 CODE = [block for page in pages() for block in blocks(page)[0] if block.language == "python"]
@@ -80,6 +80,8 @@ def _kvq(data: Path, rows: list[Row]) -> None:
             (data / "KVQ" / split / f"{at:04}.mp4").symlink_to(row.path)
             labels.append((f"{split}/{at:04}.mp4", row.mos))
         _table(data / "KVQ" / f"{split}_data.csv", "filename,score", list(labels))
+    (data / "KVQ" / "test").mkdir()
+    shutil.copy(rows[0].path, data / "KVQ" / "test" / "0001.mp4")
     (data / "labels").mkdir()
     (data / "labels" / "kvq").mkdir()
     for split in ("train", "val"):
@@ -90,7 +92,7 @@ def _words(entry: Typed, session: Path) -> list[str]:
     """What is typed: the page's words with what stands for placeholders, and those added."""
     words = [*Command("", 0, entry.text).words[1:], *entry.added]
     put = dict(entry.put)
-    words = [put.get(word.partition("=")[2], "") and _swap(word, put) or word for word in words]
+    words = [(put.get(word.partition("=")[2], "") and _swap(word, put)) or word for word in words]
     # /data/KVQ of the pages is a folder of the session; Hydra looks for FOLDER from here too.
     return [re.sub(r"(?<![\w/])/data/", f"{session}/data/", word) for word in words]
 
@@ -102,16 +104,14 @@ def _swap(word: str, put: dict[str, str]) -> str:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_the_documented_commands_do_what_the_pages_say(
-    demo_manifest: Path, tmp_path: Path
-) -> None:
+def test_the_documented_commands_do_what_the_pages_say(demo_manifest: Path, tmp_path: Path) -> None:
     session = tmp_path / "session"
     told = tmp_path / "told"
     for made in (session, told):
         made.mkdir()
     _lay_out(session, demo_manifest)
-    # STORE of the pages: where the first labelling wrote to.
-    (session / "STORE").symlink_to(session / "outputs" / FIRST_LABELS / "store")
+    for name, run in FIRST.items():
+        (session / name).symlink_to(session / "outputs" / run)
     lines = [_words(entry, session) for entry in TYPED]
     lines += [["-c", f"paths = ['video.mp4']\n{block.text}"] for block in CODE]
     (told / "commands.json").write_text(json.dumps(lines))
@@ -127,5 +127,7 @@ def test_the_documented_commands_do_what_the_pages_say(
     for at, (entry, code) in enumerate(zip(shown, codes, strict=True)):
         printed = (told / f"{at}.txt").read_text(errors="replace")
         if code != entry.code or entry.prints not in printed or "Traceback" in printed:
-            wrong.append(f"{PAGES.get(entry.text, entry.text)}\n  exit code {code}\n{printed[-1500:]}")
+            wrong.append(
+                f"{PAGES.get(entry.text, entry.text)}\n  exit code {code}\n{printed[-1500:]}"
+            )
     assert not wrong, "\n".join(wrong)
