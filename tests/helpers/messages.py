@@ -56,22 +56,19 @@ class _Source:
             for room in ROOMS
             for path in sorted((ROOT / room).rglob("*.py"))
         }
-        classes = [
-            n for t in self.files.values() for n in ast.walk(t) if isinstance(n, ast.ClassDef)
-        ]
+        nodes = [node for tree in self.files.values() for node in ast.walk(tree)]
+        classes = [node for node in nodes if isinstance(node, ast.ClassDef)]
         self.errors = {"DistillError", *_REASONS}
-        for _ in classes:  # until nothing is added
+        before = 0
+        while len(self.errors) > before:  # classes of classes, until there are no more
             before = len(self.errors)
             self.errors |= {
-                c.name for c in classes if any(_name(base) in self.errors for base in c.bases)
+                found.name for found in classes if any(_name(b) in self.errors for b in found.bases)
             }
-            if len(self.errors) == before:
-                break
         self.functions: dict[str, ast.FunctionDef] = {}
-        for tree in self.files.values():
-            for node in ast.walk(tree):
-                if isinstance(node, ast.FunctionDef):
-                    self.functions.setdefault(node.name, node)
+        for node in nodes:
+            if isinstance(node, ast.FunctionDef):
+                self.functions.setdefault(node.name, node)
 
     def messages(self) -> Iterator[Message]:
         for file, tree in self.files.items():
@@ -104,14 +101,10 @@ class _Source:
         if isinstance(node, ast.IfExp):
             return self._texts(node.body, owner, depth) + self._texts(node.orelse, owner, depth)
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-            return self._joined([node.left, node.right], owner, depth)
+            both = (self._texts(side, owner, depth) for side in (node.left, node.right))
+            return ["".join(parts) for parts in product(*both)]
         if isinstance(node, ast.JoinedStr):
-            return self._joined(
-                [v.value if isinstance(v, ast.FormattedValue) else v for v in node.values],
-                owner,
-                depth if depth < _DEPTH else 0,  # a value of a value is a value
-                whole=False,
-            )
+            return [_template(node)]
         if depth and isinstance(node, ast.Name):
             found = [
                 text
@@ -130,14 +123,10 @@ class _Source:
             return found or [_GAP]
         return [_GAP]
 
-    def _joined(
-        self, nodes: list[ast.expr], owner: ast.AST, depth: int, whole: bool = True
-    ) -> list[str]:
-        texts = [
-            self._texts(n, owner, depth) if whole or isinstance(n, ast.Constant) else [_GAP]
-            for n in nodes
-        ]
-        return ["".join(parts) for parts in product(*texts)][:8]
+
+def _template(node: ast.JoinedStr) -> str:
+    """An f-string with ``…`` for each value."""
+    return "".join(str(v.value) if isinstance(v, ast.Constant) else _GAP for v in node.values)
 
 
 def _calls(tree: ast.AST) -> Iterator[tuple[ast.AST, ast.Call]]:
@@ -176,8 +165,7 @@ def strings() -> str:
     for tree in _Source().files.values():
         for node in ast.walk(tree):
             if isinstance(node, ast.JoinedStr):
-                parts = [v.value if isinstance(v, ast.Constant) else _GAP for v in node.values]
-                found.append("".join(map(str, parts)))
+                found.append(_template(node))
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found.append(re.sub(_PERCENT, _GAP, node.value))
     return "\n".join(" ".join(text.split()) for text in found)

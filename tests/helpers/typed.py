@@ -16,6 +16,7 @@ _STUDENT = [*STUDENT, *_FAST, "training.val_every=1"]
 # Runs below outputs that pages name: STORE, TEACHER, STUDENT and ALONE.
 FIRST = {"STORE": "pseudo_label/first/store", "TEACHER": "train_teacher/first",
          "STUDENT": "train_student/first", "ALONE": "train_student/first"}  # fmt: skip
+_SHORT = ["--seconds", "0.4"]  # shots; the demo's videos last 0.6 s
 _PLAN = ["dry_run=true", "data.num_workers=0"]
 
 
@@ -70,7 +71,8 @@ TYPED = [
         "python train_teacher.py data=manifest data.manifest=videos.csv", *_PLAN, prints="plan:"
     ),
     _typed(
-        "python pseudo_label.py pool=FOLDER_LIST_OR_TABLE", *_PLAN, put={"FOLDER_LIST_OR_TABLE": "FOLDER"}
+        "python pseudo_label.py pool=FOLDER_LIST_OR_TABLE",
+        *_PLAN, put={"FOLDER_LIST_OR_TABLE": "FOLDER"},
     ),
     _typed(
         "python train_student.py +budget=120 data=manifest data.manifest=videos.csv",
@@ -102,8 +104,8 @@ TYPED = [
     _typed("python train_teacher.py teacher=fast_vqa training=none data=none", *_PLAN, code=2,
            prints="FAST_VQA_B_1_4.pth"),
     # Ladders.
-    _typed("python make_ladder.py FOLDER --out ladder --dry-run", "--seconds", "0.4", prints="space"),
-    _typed("python make_ladder.py FOLDER --out ladder", "--seconds", "0.4", prints="manifest.csv"),
+    _typed("python make_ladder.py FOLDER --out ladder --dry-run", *_SHORT, prints="space"),
+    _typed("python make_ladder.py FOLDER --out ladder", *_SHORT, prints="manifest.csv"),
     _typed("python make_ladder.py --print-ladder > my.yaml", prints="light"),
     _typed("python make_ladder.py --print-ladder", prints="light"),
     _typed(
@@ -155,7 +157,8 @@ MAY_STAY_UNTYPED = {
     "published weights or data sets that are not here": (
         "python train_teacher.py teacher=fast_vqa training=none data=konvid_1k *",
         "python train_teacher.py teacher=fast_vqa training=none data=manifest *",
-        "python train_teacher.py data=kvq data.root=/data/KVQ experiment=*", "python evaluate.py data=konvid_1k *",
+        "python train_teacher.py data=kvq data.root=/data/KVQ experiment=*",
+        "python evaluate.py data=konvid_1k *",
         "python train_teacher.py experiment=*", "python -m distill.datasets lsvq *",
         "python train_teacher.py data=kvq data.root=/data/KVQ data.also=*",
         "python train_teacher.py data=kvq data.root=/data/KVQ init=*",
