@@ -8,6 +8,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 
 from tests.helpers.documents import ROOT, blocks
@@ -153,16 +154,21 @@ def _name(node: ast.expr) -> str:
     return getattr(node, "attr", getattr(node, "id", ""))
 
 
+@cache
+def _source() -> _Source:
+    return _Source()
+
+
 def messages() -> list[Message]:
     """All messages, in the order of files and lines, each text once per place."""
-    found = dict.fromkeys(_Source().messages())
+    found = dict.fromkeys(_source().messages())
     return sorted(found, key=lambda m: (m.file, m.line, m.text))
 
 
 def strings() -> str:
     """Every text of the program's source, with ``…`` for values; to see that a message exists."""
     found = []
-    for tree in _Source().files.values():
+    for tree in _source().files.values():
         for node in ast.walk(tree):
             if isinstance(node, ast.JoinedStr):
                 found.append(_template(node))

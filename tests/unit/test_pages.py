@@ -113,13 +113,16 @@ def test_choices_in_prose_exist(page: Path) -> None:
             assert value in (*groups[name], "fit"), f"{page.name}:{line}: {word}"
 
 
+@pytest.fixture(scope="module")
+def source() -> str:
+    """All programs' text."""
+    rooms = ("distill", "teachers", "students", "benchmarks")
+    files = [path for room in rooms for path in (ROOT / room).rglob("*.py")]
+    return "\n".join(path.read_text(encoding="utf-8") for path in files)
+
+
 @PAGES
-def test_flags_in_prose_exist(page: Path) -> None:
-    source = "\n".join(
-        path.read_text(encoding="utf-8")
-        for room in ("distill", "teachers", "students", "benchmarks")
-        for path in (ROOT / room).rglob("*.py")
-    )
+def test_flags_in_prose_exist(page: Path, source: str) -> None:
     for line, word in options(page):
         flag = re.match(r"--[a-z][\w-]*", word)
         if flag and flag[0] not in _OTHERS_FLAGS | {"--help"}:
