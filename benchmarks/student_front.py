@@ -53,6 +53,7 @@ ARMS = {
     "mos": ["labels=none", "training.epochs=35", "training.val_every=7"],  # 140 steps
     "pseudo": ["LABELS", "training.epochs=7", "training.val_every=7", *SECOND],  # 77 and 64
     "ladder": ["labels=none", "LADDER", "training.epochs=8", "training.val_every=4", *SECOND],
+    "rounds": ["LABELS", "rounds=2", "LADDER", *BOTH],
 }
 DOUBT = {
     "doubt_drop": [*ARMS["pseudo"], "doubt.rule=quantile", "doubt.quantile=0.7"],
@@ -93,15 +94,24 @@ def plan() -> Iterator[Training]:
     for rung, of in TRAINED_AS.items():
         if of == ALONE:
             yield Training(rung, ARM, 0, ())
-    for loss in LOSSES:
-        bins = ["student.bins=16"] if loss == "distribution" else []
-        yield Training(SEEDED, f"loss_{loss}", 0, (*SHORT, f"loss={loss}", *bins))
+    yield from _losses(0)
     yield Training(SEEDED, "pseudo", 0, tuple(ARMS["pseudo"]))
     for arm, words in DOUBT.items():
         yield Training(SEEDED, arm, 0, tuple(words))
     for seed in range(3):
         for arm in ("pseudo", "ladder"):
             yield Training(SEEDED, arm, seed, tuple(ARMS[arm]))
+    yield Training(SEEDED, "rounds", 0, tuple(ARMS["rounds"]))
+    for seed in (1, 2):
+        yield Training(SEEDED, "doubt_drop", seed, tuple(DOUBT["doubt_drop"]))
+    for seed in (1, 2):
+        yield from _losses(seed)
+
+
+def _losses(seed: int) -> Iterator[Training]:
+    for loss in LOSSES:
+        bins = ["student.bins=16"] if loss == "distribution" else []
+        yield Training(SEEDED, f"loss_{loss}", seed, (*SHORT, f"loss={loss}", *bins))
 
 
 def main() -> int:
@@ -245,9 +255,10 @@ def _folder(row: dict[str, str]) -> str:
 
 
 def _pairs(keys: list[tuple[str, str]]) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
-    """With others' labels against without; rules of doubt against none; losses against MSE."""
+    """Others' labels against none; rules of doubt, rounds and losses against what is plain."""
     bases = {**dict.fromkeys((ARM, "pseudo", "ladder"), "mos"), **dict.fromkeys(DOUBT, "pseudo"),
-             **{f"loss_{loss}": "loss_mse" for loss in LOSSES if loss != "mse"}}  # fmt: skip
+             **{f"loss_{loss}": "loss_mse" for loss in LOSSES if loss != "mse"},
+             "rounds": ARM}  # fmt: skip
     for rung, arm in keys:
         if (rung, bases.get(arm, "")) in keys:
             yield (rung, arm), (rung, bases[arm])
