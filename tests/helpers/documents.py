@@ -155,7 +155,7 @@ def _typed(block: Block) -> Iterator[Command]:
         begun, text = at, lines[at]
         while text.endswith("\\") and at + 1 < len(lines):
             at += 1
-            text = text[:-1] + " " + lines[at].strip()
+            text = f"{text[:-1].rstrip()} {lines[at].strip()}"
         at += 1
         body: list[str] = []
         if mark := re.search(r"<<'(\w+)'", text):
@@ -163,21 +163,22 @@ def _typed(block: Block) -> Iterator[Command]:
                 body.append(lines[at])
                 at += 1
             at += 1
-        for part in _uncommented(text).split(" && "):
+        for part in re.split(r" (?:&&|\|) ", _uncommented(text)):
             part = re.sub(r"\s+", " ", part.removeprefix("$ ")).strip()
             if _COMMAND.match(part):
                 yield Command(block.page, block.line + begun, part, "\n".join(body))
 
 
 def _uncommented(text: str) -> str:
-    """Without a comment: a # after a space, outside of quotes."""
+    """Without a comment: after a # or three spaces, outside of quotes."""
     quote = ""
     for at, letter in enumerate(text):
         if quote:
             quote = "" if letter == quote else quote
         elif letter in "'\"":
             quote = letter
-        elif letter == "#" and text[at - 1 : at] in ("", " "):
+        hash_sign = letter == "#" and text[at - 1 : at] in ("", " ")
+        if not quote and (hash_sign or (text[at:].startswith("   ") and text[:at].strip())):
             return text[:at]
     return text
 

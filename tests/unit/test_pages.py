@@ -148,11 +148,11 @@ def test_a_page_is_read_as_a_browser_shows_it(tmp_path: Path, monkeypatch: Any) 
     monkeypatch.setattr("tests.helpers.documents.ROOT", tmp_path)
     page = tmp_path / "page.md"
     page.write_text(
-        "# One `two`, three\n    python a.py x  # why\n\n## One two three\n"
+        "# One `two`, three\n    python a.py x    why it's so\n\n## One two three\n"
         "see `python b.py\ny=1` and [it](other.md#here), `a.b=c d`\n"
         "- item\n    no code, since no blank line\n\n```bash\n$ python c.py \\\n    'z # z' > f\n"
-        "X=1 python d.py && pip install e\n```\n```yaml\n# python f.py g\n```\n"
-        "```\npython - h <<'END'\nprint(1)\nEND\n```\n"
+        "X=1 python d.py && pip install e\nfind . | python g.py - | jq\n"
+        "```\n```yaml\n# python f.py g\n```\n```\npython - h <<'END'\nprint(1)\nEND\n```\n"
     )
     found = commands(page)
     assert [(c.line, c.words) for c in found] == [
@@ -161,7 +161,8 @@ def test_a_page_is_read_as_a_browser_shows_it(tmp_path: Path, monkeypatch: Any) 
         (11, ["python", "c.py", "z # z"]),
         (13, ["python", "d.py"]),
         (13, ["pip", "install", "e"]),
-        (19, ["python", "-", "h"]),
+        (14, ["python", "g.py", "-"]),
+        (20, ["python", "-", "h"]),
     ]
     assert found[-1].body == "print(1)"
     assert anchors(page) == {"one-two-three", "one-two-three-1"}
