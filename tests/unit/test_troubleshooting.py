@@ -93,7 +93,7 @@ def test_messages_as_they_are_raised_are_found(tmp_path: Path) -> None:
         lambda: read_manifest(tmp_path / "one.csv"),
         lambda: read_manifest(tmp_path / "two.csv"),
         lambda: LabelStore(tmp_path).meta,
-        lambda: score([str(tmp_path), "--workers", "-1"]),
+        lambda: score([str(tmp_path), "--workers=-1"]),
         lambda: score([str(tmp_path), "--outputs", str(tmp_path)]),
     ]
     assert [text for call in calls if not _on_page(text := _raised(call))] == []
