@@ -144,7 +144,7 @@ MAY_STAY_UNTYPED = {
         "make *", ".venv/bin/*", "DISTILL_CACHE=* make test", "pip install *",
     ),
     "takes minutes to hours; its options are checked": (
-        "python benchmarks/*", "python -m benchmarks.*",
+        "python -m tests.helpers.messages", "python benchmarks/*", "python -m benchmarks.*",
         "python train_student.py -m student=fit *", "python train_student.py +budget=5 *",
         "python export.py --bundle DIR --out *",
     ),
