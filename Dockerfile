@@ -67,4 +67,4 @@ RUN pip install --no-cache-dir --no-deps --force-reinstall . \
 USER 10001
 
 ENTRYPOINT ["python"]
-CMD ["-c", "import subprocess as s, sys; [print('\\n==', d, flush=True) or s.run([sys.executable, d, '--help'], check=True) for d in ('train_teacher.py', 'pseudo_label.py', 'train_student.py', 'evaluate.py', 'score.py', 'export.py', 'make_ladder.py')]"]
+CMD ["-c", "import subprocess as s, sys; [print('\\n==', d, flush=True) or s.run([sys.executable, d, '--help'], check=True) for d in ('train_teacher.py', 'pseudo_label.py', 'train_student.py', 'evaluate.py', 'score.py', 'export.py', 'make_ladder.py', 'dashboard.py')]"]

@@ -160,7 +160,7 @@ def _table(scored: dict[str, list[list[Scored]]], test: list[Row]) -> list[str]:
     lines += [
         "",
         f"{len(test)} test videos of {len(set(groups))} contents; {seeds} seeds; intervals by"
-        " bootstrap over contents.",
+        " jackknife over contents.",
     ]
     return lines
 

@@ -251,29 +251,63 @@ class TrainStudentConfig(LearningConfig):
 
 
 @dataclass
+class KvqConfig:
+    """The KVQ challenge's score, beside the others.
+
+    Attributes:
+        pairs: its ranked pairs: an xlsx with the sheets source and nonsource, or a folder with
+            source.csv and nonsource.csv; columns video1, video2, rank. None: no such score.
+    """
+
+    pairs: str | None = None
+
+
+@dataclass
 class EvaluateConfig(StageConfig):
     """``python evaluate.py``.
 
     Attributes:
         bundles: bundle folders; empty takes the newest student, or else the newest teacher.
-        manifests: tables of videos; empty takes ``data``.
-        split: of the tables.
+        manifests: tables of videos, or public sets as NAME:FOLDER (konvid_1k:/data/konvid); empty
+            takes ``data``.
+        split: of the tables; data.as_split=test takes the whole of each.
+        by: columns to break the scores down by: the tables' own, or resolution, orientation, fps,
+            duration, file_size, which are in result.json anyway. What is named here is printed.
+        worst: videos with the largest errors that result.json has of each table and bundle.
+        show_worst: print them.
+        intervals: jackknife (over contents), or percentile (bootstrap over contents, as before;
+            too narrow with few contents, docs/evaluation.md).
+        draws: of intervals=percentile.
+        leak_check: how videos are found that a bundle has learned from: hash (path and bytes),
+            perceptual (by their looks too; decodes 8 frames of each video, once), none.
+        kvq: see there.
         batch_size: videos per forward pass.
         device: auto, cpu, cuda, cuda:1 ...
-        draws: bootstrap draws of the intervals.
+        tracking: see there.
     """
 
     bundles: Any = field(default_factory=list)
     manifests: Any = field(default_factory=list)
     split: str = "test"
+    by: Any = field(default_factory=list)
+    worst: int = 10
+    show_worst: bool = False
+    intervals: str = "jackknife"
+    draws: int = 2000
+    leak_check: str = "hash"
+    kvq: KvqConfig = field(default_factory=KvqConfig)
     batch_size: int = 4
     device: str = "auto"
-    draws: int = 2000
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.bundles, self.manifests = as_list(self.bundles), as_list(self.manifests)
+        self.by = as_list(self.by)
         one_of("split", self.split, ("train", "val", "test"))
+        one_of("intervals", self.intervals, ("jackknife", "percentile"))
+        one_of("leak_check", self.leak_check, ("hash", "perceptual", "none"))
+        at_least("worst", self.worst, 0)
         at_least("batch_size", self.batch_size, 1)
         at_least("draws", self.draws, 100)
 

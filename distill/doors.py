@@ -84,6 +84,11 @@ def make_ladder() -> None:
     plain_door(importlib.import_module("distill.stages.make_ladder").run)
 
 
+def dashboard() -> None:
+    """``python dashboard.py``."""
+    plain_door(importlib.import_module("distill.stages.dashboard").run)
+
+
 def plain_door(run: Callable[[Sequence[str]], int]) -> None:
     """A command with options of its own instead of Hydra's; leaves with its exit code."""
 

@@ -46,6 +46,10 @@ class LabelStoreError(DistillError):
     """A label store cannot be read, or belongs to another teacher."""
 
 
+class TrackingError(DistillError):
+    """W&B cannot be reached, or did not do what was asked of it; never raised by a training."""
+
+
 class StoreFullError(LabelStoreError):
     """No space is left for labels; what was committed is kept, and the next start goes on."""
 

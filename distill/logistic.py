@@ -63,7 +63,7 @@ def calibrate(pred: Any, mos: Any) -> Logistic4:
 
     Args, Raises: as ``fit_logistic4``.
     """
-    from distill.resampling import paired
+    from distill.weighted_statistics import paired
 
     x, y = paired(pred, mos)
     if len(x) < 30:
@@ -71,13 +71,17 @@ def calibrate(pred: Any, mos: Any) -> Logistic4:
     return fit_logistic4(x, y, min_width=0.3)
 
 
-def fit_logistic4(pred: Any, mos: Any, min_width: float = 1e-3) -> Logistic4:
+def fit_logistic4(
+    pred: Any, mos: Any, min_width: float = 1e-3, near: Logistic4 | None = None
+) -> Logistic4:
     """Fit the 4-parameter logistic by least squares; always returns, in bounded time.
 
     Args:
         pred: (N,) predictions, any scale.
         mos: (N,) labels.
         min_width: least beta4, in standard deviations of the predictions.
+        near: a fit of nearly the same rows, from which alone it then starts; None, or one that
+            is a line, takes four starts.
 
     Returns:
         The fit, or a least-squares line whose ``fallback`` gives the reason: fewer than 5 distinct
@@ -95,7 +99,7 @@ def fit_logistic4(pred: Any, mos: Any, min_width: float = 1e-3) -> Logistic4:
     from scipy.optimize import least_squares
     from scipy.special import expit
 
-    from distill.resampling import paired
+    from distill.weighted_statistics import paired
 
     x, y = paired(pred, mos)
     centre, spread, level, height = x.mean(), x.std(), y.mean(), y.std()
@@ -116,11 +120,17 @@ def fit_logistic4(pred: Any, mos: Any, min_width: float = 1e-3) -> Logistic4:
 
     # Lowest value, rise, centre, width. The last start is nearly a line.
     bounds = ([-100, 1e-3, -100, min_width], [100, 200, 100, 50])
-    rise = max(float(np.ptp(v)), 1e-2)
-    widths = ((0, 0.5), (np.median(u), 1.0), (0, max(0.1, 2 * min_width)))
-    starts = [[v.min(), rise, c, w] for c, w in widths]
+    if near is not None and not near.fallback:
+        lowest, rise = (near.beta2 - level) / height, (near.beta1 - near.beta2) / height
+        start = [lowest, rise, (near.beta3 - centre) / spread, near.beta4 / spread]
+        starts = [np.clip(start, np.add(bounds[0], 1e-6), np.subtract(bounds[1], 1e-6))]
+    else:
+        rise = max(float(np.ptp(v)), 1e-2)
+        widths = ((0, 0.5), (np.median(u), 1.0), (0, max(0.1, 2 * min_width)))
+        starts = [np.array([v.min(), rise, c, w]) for c, w in widths]
+        starts.append(np.array([-10.0, 20.0, 0.0, 5.0]))
     best, least = None, np.inf
-    for start in [*starts, [-10.0, 20.0, 0.0, 5.0]]:
+    for start in starts:
         try:
             found = least_squares(residual, start, jacobian, bounds, max_nfev=200)
         except (ValueError, np.linalg.LinAlgError):

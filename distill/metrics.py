@@ -15,15 +15,14 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from distill.logistic import Logistic4, calibrate, fit_logistic4
-from distill.resampling import (
+from distill.resampling import Interval, bootstrap_groups, paired_bootstrap
+from distill.weighted_statistics import (
     PAIR_GAP,
-    Interval,
-    bootstrap_groups,
     group_codes,
     group_pairs,
     krcc_rows,
+    ntire2023_rows,
     paired,
-    paired_bootstrap,
     plcc_rows,
     rmse_rows,
     srcc_rows,
@@ -41,6 +40,7 @@ __all__ = [
     "fit_logistic4",
     "krcc",
     "kvq_score",
+    "ntire2023",
     "pair_accuracy",
     "paired_bootstrap",
     "plcc",
@@ -67,6 +67,19 @@ def plcc(pred: Any, mos: Any) -> float:
 def rmse(pred: Any, mos: Any) -> float:
     """Root of the mean squared error, in units of the MOS."""
     return _once(rmse_rows, pred, mos)
+
+
+def ntire2023(pred: Any, mos: Any) -> float:
+    """Main score of the NTIRE 2023 challenge on enhanced videos: the mean of SRCC and PLCC.
+
+    PLCC is taken after a least-squares cubic, which may fall as well as rise, so that it is never
+    negative; SRCC keeps its sign.
+
+    Source: the mean is in the code of the challenge's second place (k-zha14/Zoom-VQA,
+        IQA/utils_single.py, which takes PLCC without a fit). The cubic is what we know of the
+        challenge's own scorer at second hand; its report (Liu et al., CVPRW 2023) was not at hand.
+    """
+    return _once(ntire2023_rows, pred, mos)
 
 
 def pair_accuracy(pred: Any, mos: Any, groups: Any, min_gap: float = PAIR_GAP) -> float:

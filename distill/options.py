@@ -206,13 +206,21 @@ class TrackingConfig:
     Attributes:
         mode: auto (W&B online with a key and network, else offline), online, offline, off.
         project, entity: W&B's.
-        media: frames of the videos may be sent to W&B. Off: they stay in the run directory.
+        group: of the run; None takes the group of what it learns from, a new one where there is
+            none.
+        names: names of videos and contents, paths, this program's messages, and the names of
+            machine, user and repository may be sent to W&B. Off: they stay in the run directory.
+        media: frames of the videos may be sent, and with them what ``names`` allows.
+        upload_models: bundles may be sent, weights and all, with the paths in their provenance.
     """
 
     mode: str = "auto"
     project: str = "distill-vqa"
     entity: str | None = None
+    group: str | None = None
+    names: bool = False
     media: bool = False
+    upload_models: bool = False
 
     def __post_init__(self) -> None:
         one_of("tracking.mode", self.mode, ("auto", "online", "offline", "off"))

@@ -149,7 +149,7 @@ def comparison(path: Path, rows: Sequence[Mapping[str, object]], title: str) -> 
     axes.set_yticks(range(len(rows)), names, fontsize=9)
     axes.invert_yaxis()
     axes.margins(y=0.25)
-    axes.set(xlabel="SRCC, with the 95% bootstrap interval over contents", title=title)
+    axes.set(xlabel="SRCC, with the 95% interval over contents", title=title)
     axes.grid(axis="x", alpha=0.25)
     save(figure, path)
 

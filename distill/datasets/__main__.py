@@ -10,15 +10,12 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from distill.config import folder
 from distill.data.adapters import find_adapter, place, read_labels, sizes
 from distill.data.manifest import write_manifest
+from distill.data.public_sets import public_sets
 from distill.data.rows import SPLITS
 from distill.data.tables import TABLE_SUFFIXES
 from distill.doors import plain_door
@@ -26,17 +23,6 @@ from distill.errors import ConfigError
 from distill.overrides import option_word
 
 INCOMPLETE = 1
-
-
-def choices() -> dict[str, dict[str, Any]]:
-    """The data sets of ``conf/data`` that have an adapter."""
-    found = {}
-    for file in sorted(files("conf").joinpath("data").iterdir(), key=lambda file: file.name):
-        if file.name.endswith(".yaml"):
-            node = yaml.safe_load(file.read_text(encoding="utf-8"))
-            if node.get("adapter"):
-                found[file.name.removesuffix(".yaml")] = node
-    return found
 
 
 def run(words: Sequence[str]) -> int:
@@ -52,7 +38,7 @@ def run(words: Sequence[str]) -> int:
         DistillError: it cannot be read.
     """
     options = _parser().parse_args(words)
-    node = choices()[options.name]
+    node = public_sets()[options.name]
     extra = dict(node.get("options") or {})
     for word in options.option:
         name, equals, value = word.partition("=")
@@ -118,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
         " not a published one; 2 it cannot be read.",
     )
     add = parser.add_argument
-    add("name", choices=sorted(choices()), help="data set, as in data=NAME")
+    add("name", choices=sorted(public_sets()), help="data set, as in data=NAME")
     add("--root", required=True, metavar="DIR", help="folder of the videos, with sub-folders")
     add("--labels", metavar="PATH", help="label file, or a folder that has it; default: --root")
     add("--option", action="append", default=[], metavar="NAME=VALUE", help="as data.options.NAME")

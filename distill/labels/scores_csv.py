@@ -6,6 +6,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,13 @@ class ScoresCsv(LabelStore):
         """
         rows = tqdm(self._scores.items(), "hashing videos", unit="video", disable=None)
         return [self._label(name, text) for name, text in rows]
+
+    def pairs(self) -> Iterator[tuple[str, float]]:
+        """Name and score of every line whose score is a number; no video is looked at."""
+        for name, text in self._scores.items():
+            with suppress(ValueError):
+                if math.isfinite(score := parse_number(text)):
+                    yield name, score
 
     def _label(self, name: str, text: str) -> Label:
         path = Path(os.path.normpath(self.root / name))

@@ -223,6 +223,12 @@ class LabelStore:
         """The labels to learn from."""
         return [label for label in self.read() if label.status == "ok"]
 
+    def pairs(self) -> Iterator[tuple[str, float]]:
+        """Path and score of every usable label, in no particular order; a part in memory."""
+        for table in self.tables(["path", "status", "score"]):
+            rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
+            yield from ((path, score) for path, status, score in rows if status == "ok")
+
     def _write_meta(self, meta: dict[str, Any]) -> None:
         with writing(self.folder):
             replace(self.folder / META, (json.dumps(meta, indent=2) + "\n").encode())

@@ -22,6 +22,7 @@ from distill.model import QualityModel
 from distill.options import decoding_workers
 from distill.runs import Run
 from distill.stages.feature_cache import cached_features
+from distill.stages.tracked import tell_agreement
 from distill.tracking import Tracker
 
 log = logging.getLogger(__name__)
@@ -142,13 +143,7 @@ def _report(
     mos = [s.row.mos for s in sound]
     plots.scatter(run.plots / "val_scatter.png", predicted.tolist(), mos, scores, "validation")
     plots.worst_cases(run.plots / "val_worst.png", sound, predicted.tolist(), reader)
-    tracker.predictions(
-        "val",
-        [
-            {"video": s.row.video, "mos": s.row.mos, "predicted": float(p), "group": s.row.group}
-            for s, p in zip(sound, predicted, strict=True)
-        ],
-    )
+    tell_agreement(tracker, "val", sound, predicted.tolist(), reader)
     tracker.picture("plots/val_scatter", run.plots / "val_scatter.png")
     tracker.frames("plots/val_worst", run.plots / "val_worst.png")
 

@@ -1,37 +1,52 @@
-"""Compare bundles with mean opinion scores: correlations, errors, intervals, a scatter plot.
+"""Compare bundles with mean opinion scores: correlations, errors, intervals, verdicts.
 
     python evaluate.py                                      newest student, the demo's test split
     python evaluate.py bundles=DIR manifests=videos.csv
-    python evaluate.py bundles=[DIR_A,DIR_B] split=val      several models, paired intervals
+    python evaluate.py bundles=[DIR_A,DIR_B] split=val      which is better, by paired intervals
+    python evaluate.py bundles=[A,B] manifests=[X.csv,Y.csv,konvid_1k:FOLDER] data.as_split=test
+    python evaluate.py by=[processing,resolution] show_worst=true
+    python evaluate.py data=kvq data.root=FOLDER split=val kvq.pairs=rank-pair-val.xlsx
 
 SRCC, KRCC and PLCC are rank and linear correlations of the calibrated scores; PLCC fitted is after
-a 4-parameter logistic on this very split, as most papers print it. Intervals are 95% bootstrap
-over source contents.
+a 4-parameter logistic on this very split, as most papers print it. Intervals are 95% over source
+contents. docs/evaluation.md has the formulas, and what the run leaves.
 """
 
-import csv
 import logging
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from omegaconf import DictConfig
 
 from distill import plots
 from distill.bundle import Bundle
-from distill.config import EvaluateConfig, to_config
-from distill.data.manifest import Problem, Row
+from distill.config import EvaluateConfig, folder, to_config
+from distill.data.reader import VideoReader
 from distill.data.readers import make_reader
 from distill.errors import ManifestError
-from distill.inference import Scored, score_all
-from distill.metrics import bootstrap_groups, evaluate, paired_bootstrap
+from distill.evaluation.agreement import agreement, as_scores
+from distill.evaluation.breakdowns import break_down, check_columns, columns_of
+from distill.evaluation.comparisons import compare
+from distill.evaluation.names import short_names
+from distill.evaluation.predictions import worst, write_predictions
+from distill.evaluation.telling import told
+from distill.kvq.files import RankedPairs, read_pairs
+from distill.kvq.scoring import check_pairs, kvq_row
 from distill.options import decoding_workers
 from distill.runs import Run
+from distill.scored import Scored
 from distill.specification import find_bundle
-from distill.stages.inputs import load_manifest, take_bundle
+from distill.stages import overlap
+from distill.stages.evaluation_tables import Table, score_table, take_tables
+from distill.stages.inputs import take_bundle
+from distill.stages.tracked import tell_agreement
+from distill.tracking import Tracker
+from distill.tracking.cards import dataset_card, model_card
+from distill.tracking.lineage import group_of_bundle
 
 log = logging.getLogger(__name__)
+# Of a result's row: names and paths, which stay here, and what is no single value.
+_NO_FIGURES = "bundle name role table table_name warning plot predictions intervals".split()
 
 
 def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
@@ -43,67 +58,53 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         resumed: not used.
 
     Returns:
-        ``{"rows": [...], "pairs": [...]}``: a row per bundle and table, and the paired
-        differences of SRCC between the first bundle and each other.
+        What result.json holds, see docs/evaluation.md: ``rows``, ``pairs``, ``breakdowns``,
+        ``worst``, and ``kvq`` where it was asked for.
 
     Raises:
-        DistillError: a bundle or a table cannot be used.
+        DistillError: a bundle, a table or the KVQ pairs cannot be used.
     """
     config: EvaluateConfig = to_config(cfg, EvaluateConfig)
+    pairs = read_pairs([folder(config.kvq.pairs)]) if config.kvq.pairs else None
     bundles = _bundles(config)
+    names = short_names([bundle.folder for bundle in bundles], "bundles")
+    models = dict(zip(names, bundles, strict=True))
     reader = make_reader(**vars(config.reader))
-    tables = [replace(config.data, manifest=path) for path in config.manifests] or [config.data]
+    tables = take_tables(config)
+    # Before hours of scoring: what cannot be used.
+    check_columns({name for table in tables for row in table.rows for name in row.extra}, config.by)
+    for table in tables:
+        columns_of([Scored(row) for row in table.rows], config.by)
+        if pairs is not None:
+            check_pairs(pairs, {row.video for row in table.rows})
     this = Run(out, config)
-    rows: list[dict[str, Any]] = []
-    pairs: list[dict[str, Any]] = []
-    problems: list[Problem] = []
-    for data in tables:
-        manifest = load_manifest(data)
-        videos = manifest.split(config.split)
-        if len(videos) < 3:
-            raise ManifestError(
-                f"{manifest.path}: {len(videos)} videos in split {config.split!r}; needs 3;"
-                " choose another with split=train|val|test"
-            )
-        problems += manifest.problems
-        scored = {
-            bundle.folder: score_all(
-                bundle.model, videos, reader, what=f"scoring ({bundle.role})",
-                batch_size=config.batch_size, device=config.device,
-                num_workers=decoding_workers(data.num_workers), test_views=bundle.test_views,
-            )
-            for bundle in bundles
-        }  # fmt: skip
-        sound = [
-            all(not results[i].error for results in scored.values()) for i in range(len(videos))
-        ]
-        problems += _failures(manifest.path, scored, sound)
-        if sum(sound) < 3:
-            raise ManifestError(f"{manifest.path}: only {sum(sound)} videos could be decoded")
-        used = [row for row, ok in zip(videos, sound, strict=True) if ok]
-        predictions = {
-            bundle.folder: np.array(
-                [
-                    bundle.calibrated(s.raw)
-                    for s, ok in zip(scored[bundle.folder], sound, strict=True)
-                    if ok
-                ]
-            )
-            for bundle in bundles
-        }
-        for bundle in bundles:
-            row = _row(
-                bundle, manifest.path, used, predictions[bundle.folder], config, this, len(rows) + 1
-            )
-            rows.append(row)
-            _write(out, len(rows), used, scored[bundle.folder], sound, predictions[bundle.folder])
-        pairs += _pairs(bundles, manifest.path, used, predictions, config.draws)
+    groups = [group_of_bundle(bundle.spec) for bundle in bundles]
+    tracker = Tracker(config.tracking, out, "evaluate", config, origins=groups)
+    for bundle in bundles:
+        tracker.uses(model_card(bundle.spec))
+    learned = _learned(models, config)
+    result: dict[str, Any] = {"rows": [], "pairs": [], "breakdowns": [], "worst": []}
+    for table in tables:
+        tracker.uses(dataset_card(table.manifest.rows, table.data_name))
+        score_table(table, models, reader, config)
+        for name, bundle in models.items():
+            known = _overlap(name, learned[name], table, reader, config)
+            number = len(result["rows"]) + 1
+            result["rows"].append(_row(name, bundle, table, known, config, this, number))
+            _add_details(result, name, table, config, pairs)
+            scored, scores = table.scored[name], table.scores[name]
+            predictions = out / f"predictions_{number}.csv"
+            write_predictions(predictions, scored, scores, bundle.calibration)
+            tell_agreement(tracker, f"eval/{number}_{bundle.role}", scored, scores, reader)
+        options = _options(config)
+        result["pairs"] += compare(table.scores, table.mos, table.groups, table.name, **options)
+    problems = [problem for table in tables for problem in table.problems]
     this.problems(problems)
     if problems:
         log.warning("%d videos were left out; see %s", len(problems), out / "problems.csv")
-    result = {"rows": rows, "pairs": pairs}
+    _track(tracker, result["rows"], bundles * len(tables))
     this.finish(result)
-    _tell(rows, pairs)
+    log.info(told(result, config.by, config.show_worst))
     return result
 
 
@@ -116,97 +117,88 @@ def _bundles(config: EvaluateConfig) -> list[Bundle]:
     return [take_bundle(None, outputs, role, "bundles")]
 
 
+def _learned(models: dict[str, Bundle], config: EvaluateConfig) -> dict[str, overlap.Learned]:
+    if config.leak_check == "none":
+        return {name: overlap.Learned({}) for name in models}
+    learned = {name: overlap.learned_from(bundle) for name, bundle in models.items()}
+    for found in learned.values():
+        if found.unknown:
+            log.warning("leak check: %s", found.unknown)
+    return learned
+
+
+def _overlap(
+    name: str, learned: overlap.Learned, table: Table, reader: VideoReader, config: EvaluateConfig
+) -> str:
+    """A warning where the bundle knows videos of the table."""
+    rows = [scored.row for scored in table.scored[name]]
+    workers = decoding_workers(config.data.num_workers)
+    found = overlap.find_overlap(rows, learned, config.leak_check, reader, workers)
+    return overlap.told(name, table.name, found, len(rows))
+
+
+def _options(config: EvaluateConfig) -> dict[str, Any]:
+    return {"draws": config.draws, "method": config.intervals}
+
+
 def _row(
-    bundle: Bundle, table: Path, used: list[Row], predicted: np.ndarray, config: EvaluateConfig,
-    run: Run, number: int,
+    name: str, bundle: Bundle, table: Table, known: str, config: EvaluateConfig, run: Run,
+    number: int,
 ) -> dict[str, Any]:  # fmt: skip
-    mos = np.array([row.mos for row in used])
-    groups = [row.group for row in used]
-    scores = evaluate(predicted, mos, groups)
-    interval = bootstrap_groups(predicted, mos, groups, draws=config.draws)
-    name = f"{number}_{table.stem}_{bundle.role}"
-    picture = run.plots / f"{name}.png"
-    plots.scatter(picture, predicted.tolist(), mos.tolist(), scores, f"{bundle.role}, {table.name}")
+    found = agreement(table.scores[name], table.mos, table.groups, **_options(config))
+    picture = run.plots / f"{number}_{table.path.stem}_{bundle.role}.png"
+    title = f"{name}, {table.name}"
+    plots.scatter(picture, table.scores[name], table.mos, as_scores(found), title)
     cost = bundle.spec["cost"]
     return {
         "bundle": str(bundle.folder),
+        "name": name,
         "role": bundle.role,
-        "table": str(table),
+        "table": str(table.path),
+        "table_name": table.name,
         "split": config.split,
-        **asdict(scores),
-        "low": interval.low,
-        "high": interval.high,
-        "contents": interval.n_groups,
+        **found,
+        "warning": "; ".join(text for text in (found["warning"], known) if text),
+        "calibrated": bundle.calibration is not None,
+        "demo": _is_demo(table.path) or _is_demo(bundle.spec["provenance"].get("data")),
         "gmacs": cost["gmacs"],
         "params_m": cost["params_m"],
         "plot": str(picture),
+        "predictions": f"predictions_{number}.csv",
     }
 
 
-def _pairs(
-    bundles: list[Bundle], table: Path, used: list[Row], predictions: dict[Path, np.ndarray],
-    draws: int,
-) -> list[dict[str, Any]]:  # fmt: skip
-    mos = np.array([row.mos for row in used])
-    groups = [row.group for row in used]
-    first, out = bundles[0], []
-    for other in bundles[1:]:
-        interval = paired_bootstrap(
-            predictions[first.folder], predictions[other.folder], mos, groups, draws=draws
-        )
-        out.append(
-            {
-                "first": str(first.folder),
-                "other": str(other.folder),
-                "table": str(table),
-                "srcc_difference": interval.estimate,
-                "low": interval.low,
-                "high": interval.high,
-            }
-        )
-    return out
+def _track(tracker: Tracker, rows: list[dict[str, Any]], bundles: list[Bundle]) -> None:
+    """The table of models, whose fingerprints stand in the place of paths; the first in figures."""
+    figures = [{k: v for k, v in row.items() if k not in _NO_FIGURES} for row in rows]
+    models = [f"{bundle.role}-{bundle.fingerprint}" for bundle in bundles]
+    tracker.table("eval/models", [{"model": m} | f for m, f in zip(models, figures, strict=True)])
+    tracker.summary(figures[0], "eval")
+    tracker.summary({name: rows[0][name] for name in ("gmacs", "params_m")})
+    tracker.close()
 
 
-def _failures(table: Path, scored: dict[Path, list[Scored]], sound: list[bool]) -> list[Problem]:
-    problems = []
-    for i, ok in enumerate(sound):
-        if not ok:
-            failed = next(results[i] for results in scored.values() if results[i].error)
-            row = failed.row
-            problems.append(Problem(str(table), row.line, row.video, failed.error))
-    return problems
+def _is_demo(table: Any) -> bool:
+    """Whether a table is of the embedded data set, by the folder that it is made in."""
+    return bool(table) and Path(table).parent.name.startswith("demo")
 
 
-def _write(
-    out: Path, number: int, used: list[Row], scored: list[Scored], sound: list[bool],
-    predicted: np.ndarray,
+def _add_details(
+    result: dict[str, Any], name: str, table: Table, config: EvaluateConfig,
+    pairs: RankedPairs | None,
 ) -> None:  # fmt: skip
-    """Every prediction, so that figures can be made again without a model."""
-    with (out / f"predictions_{number}.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["video", "group", "mos", "score", "raw"])
-        raws = [s.raw for s, ok in zip(scored, sound, strict=True) if ok]
-        for row, score, raw in zip(used, predicted, raws, strict=True):
-            writer.writerow([row.video, row.group, row.mos, float(score), raw])
-
-
-def _tell(rows: list[dict[str, Any]], pairs: list[dict[str, Any]]) -> None:
-    header = (
-        f"{'bundle':44} {'SRCC [95% over contents]':26} {'PLCC':>6} {'fitted':>6} {'KRCC':>6}"
-        f" {'RMSE':>6} {'pairs':>6} {'GMACs':>7} {'n':>4}"
+    results, scores = table.scored[name], table.scores[name]
+    columns = columns_of(results, config.by)
+    result["breakdowns"] += break_down(
+        name, table.name, columns, scores, table.mos, table.groups, **_options(config)
     )
-    lines = [header]
-    for row in rows:
-        interval = f"{row['srcc']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
-        lines.append(
-            f"{row['bundle'][-44:]:44} {interval:26} {row['plcc']:6.3f} {row['plcc_fitted']:6.3f}"
-            f" {row['krcc']:6.3f} {row['rmse_raw']:6.3f} {row['pair_accuracy']:6.3f}"
-            f" {row['gmacs']:7.2f} {row['n']:4d}"
-        )
-    for pair in pairs:
-        lines.append(
-            f"{pair['first'][-44:]} minus {pair['other'][-44:]}: SRCC"
-            f" {pair['srcc_difference']:+.3f} [{pair['low']:+.3f}, {pair['high']:+.3f}]"
-        )
-    lines += [f"plot: {row['plot']}" for row in rows]
-    log.info("\n".join(lines))
+    result["worst"] += worst(name, table.name, results, scores, config.worst)
+    if pairs is not None:
+        result.setdefault("kvq", [])
+        predicted = {s.row.video: score for s, score in zip(results, scores, strict=True)}
+        try:
+            row = kvq_row(predicted, {row.video: row.mos for row in table.rows}, pairs)
+        except ManifestError as error:  # a video that could not be decoded
+            log.warning("no KVQ score of %s on %s: %s", name, table.name, error)
+            return
+        result["kvq"].append({"name": name, "table_name": table.name, **row})

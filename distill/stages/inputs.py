@@ -27,6 +27,23 @@ MIN_TRAIN, MIN_VAL = 4, 3  # labelled videos; fewer have no correlation to speak
 def load_manifest(data: DataConfig) -> Manifest:
     """The videos of ``data``, their problems told; the embedded data set is made at first use.
 
+    Raises: see ``read_data``.
+    """
+    if data.name == "demo" and data.manifest is None and data.adapter is None:
+        log.info(
+            "data: the embedded demo set; your own: data=manifest data.manifest=TABLE.csv"
+            " (columns video, mos, split, group)"
+        )
+    manifest = read_data(data)
+    tell_problems(manifest.problems, len(manifest.rows))
+    counts = {name: len(manifest.split(name)) for name in ("train", "val", "test", "pool")}
+    log.info("data: %s: %s", manifest.path, ", ".join(f"{n} {k}" for k, n in counts.items()))
+    return manifest
+
+
+def read_data(data: DataConfig) -> Manifest:
+    """The videos of ``data``, without a word.
+
     Raises:
         ManifestError: see ``read_manifest`` and ``read_published``; or ``data.labelled_groups``
             is too large.
@@ -49,10 +66,6 @@ def load_manifest(data: DataConfig) -> Manifest:
         labels = folder(data.labels) if data.labels else None
         manifest = read_published(data.adapter, root, labels, data.options)
     elif data.name == "demo":
-        log.info(
-            "data: the embedded demo set; your own: data=manifest data.manifest=TABLE.csv"
-            " (columns video, mos, split, group)"
-        )
         manifest = read_manifest(make_demo())
     else:
         raise ConfigError("data=manifest needs the table: data.manifest=TABLE.csv")
@@ -60,9 +73,6 @@ def load_manifest(data: DataConfig) -> Manifest:
         manifest = manifest.as_split(data.as_split)
     if data.labelled_groups is not None:
         manifest = manifest.hide_labels(data.labelled_groups)
-    tell_problems(manifest.problems, len(manifest.rows))
-    counts = {name: len(manifest.split(name)) for name in ("train", "val", "test", "pool")}
-    log.info("data: %s: %s", manifest.path, ", ".join(f"{n} {k}" for k, n in counts.items()))
     return manifest
 
 

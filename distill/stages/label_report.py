@@ -16,6 +16,7 @@ from distill.kinds import disputed, kind_table, lost_contents
 from distill.labels import Label
 from distill.runs import Run, first_process
 from distill.tracking import Tracker
+from distill.tracking.tables import MOST_ROWS, by_spread, thumbnail
 
 log = logging.getLogger(__name__)
 TABLE, SUMMARY = "pseudo_labels.csv", "pseudo_labels.json"
@@ -107,7 +108,14 @@ def report_choice(
         notes = [_note(by_path[label.path]) for label in most]
         choice_plots.sheet(run.plots / "disputed.png", most, reader, notes)
         tracker.frames("plots/disputed", run.plots / "disputed.png")
-    tracker.summary({f"pseudo_labels/{name}": n for name, n in found["actions"].items()})
+    if tracker.active:
+        widest = sorted(decisions, key=lambda d: by_spread(d.label.std))[:MOST_ROWS]
+        tracker.table(
+            "labels/choice",
+            [_choice_row(decision) for decision in widest],
+            lambda at: thumbnail(widest[at].label.place, reader),
+        )
+    tracker.summary(found["actions"], "labels")
     log.info(
         "pseudo-labels: %s; %s", ", ".join(f"{n} {a}" for a, n in found["actions"].items()),
         run.folder / TABLE,
@@ -151,6 +159,15 @@ def _cells(d: Decision) -> list[str | float]:
         label.video, label.path, label.group, d.action, d.rule, d.reason, label.score, d.target,
         d.weight, label.std, d.measure, d.match, d.distance,
     ]  # fmt: skip
+
+
+def _choice_row(d: Decision) -> dict[str, Any]:
+    # Not the reason nor the match: both may name other videos.
+    return {
+        "video": d.label.video, "group": d.label.group, "score": d.label.score, "target": d.target,
+        "weight": d.weight, "std": d.label.std, "doubt": d.measure, "action": d.action,
+        "rule": d.rule,
+    }  # fmt: skip
 
 
 def _note(decision: Decision) -> str:

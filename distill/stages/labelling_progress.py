@@ -70,10 +70,10 @@ class Progress:
         rate = self._done / max(self._told - self._start, 1e-9)
         (waited, worked), self._before = self._before, (self._waited, self._worked)
         values = {
-            "labelling/videos_per_second": rate,
-            "labelling/failed": float(self._failed),
-            "labelling/minutes_left": max(0, self._todo - self._done) / rate / 60,
-            "labelling/data_wait": (self._waited - waited) / max(self._worked - worked, 1e-9),
+            "labels/videos_per_second": rate,
+            "labels/failed": float(self._failed),
+            "labels/minutes_left": max(0, self._todo - self._done) / rate / 60,
+            "labels/data_wait": (self._waited - waited) / max(self._worked - worked, 1e-9),
         }
         self._tracker.progress(values, self._done)
 

@@ -20,6 +20,7 @@ Next: python train_student.py +budget=120
 import importlib
 import logging
 import math
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from distill.bundle import Bundle
 from distill.config import PseudoLabelConfig, folder, place, to_config
 from distill.data import spool
 from distill.data.manifest import Manifest
-from distill.data.places import RemotePath
+from distill.data.places import RemotePath, place_of
 from distill.data.pool import Pool
 from distill.data.pool_sources import read_pool
 from distill.data.readers import make_reader
@@ -45,9 +46,12 @@ from distill.stages.label_report import report_labels
 from distill.stages.labelling_precision import tell_precision
 from distill.stages.labelling_progress import Progress, tell_estimate
 from distill.tracking import Tracker
+from distill.tracking.cards import dataset_card, labels_card, model_card
+from distill.tracking.lineage import group_of_bundle
+from distill.tracking.tables import MOST_ROWS, by_spread, thumbnail
 
 log = logging.getLogger(__name__)
-_TABLE_ROWS = 10_000  # of the labels that W&B gets as a table
+_TABLE = "video group score std width height fps duration codec".split()  # what W&B gets
 _REPORTED = 100_000  # labels whose kinds and disputes are told, in memory
 
 
@@ -80,7 +84,13 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     with full_disk(where):
         this = Run(out, config)
         this.problems(problems)
-        tracker = Tracker(config.tracking, out, "pseudo_label", config)
+        origin = group_of_bundle(bundle.spec)
+        tracker = Tracker(config.tracking, out, "pseudo_label", config, origins=[origin])
+        if tracker.active:
+            name = config.data.name if config.pool is None else "pool"
+            tracker.uses(dataset_card((pool[at] for at in range(len(pool))), name))
+            tracker.uses(model_card(bundle.spec))
+        meta |= {"group": tracker.group, "id": uuid.uuid4().hex[:12]}
         store = LabelStore.open(where, meta)
         try:
             data_wait = _label(store, job, pool, bundle, tracker)
@@ -94,6 +104,12 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         log.info("labelling waited for videos %.0f%% of its time", 100 * data_wait)
         extra |= {"data_wait": round(data_wait, 4)}
         result = _report(store, this, tracker, bundle, config) | extra
+        if tracker.active:
+            figures = {k: v for k, v in result.items() if k not in ("store", "teacher")}
+            tracker.summary(figures, "labels")
+            cost = bundle.spec["cost"]
+            tracker.summary({"gmacs": cost["gmacs"], "params_m": cost["params_m"]})
+            tracker.makes(labels_card(store))
         if result["labelled"] <= _REPORTED:
             reader = make_reader(**vars(config.reader))
             report_labels(store.usable(), this, tracker, reader)
@@ -183,10 +199,15 @@ def _report(
         picture = run.plots / "pseudo_labels.png"
         plots.distributions(picture, {"pseudo-labels": scores.tolist()}, "pseudo-labels")
         tracker.picture("plots/pseudo_labels", picture)
-        tracker.histogram("pseudo_labels/score", scores.tolist())
-        tracker.histogram("pseudo_labels/member_spread", spreads.tolist())
-        tracker.predictions("pseudo_labels", _first_rows(store, _TABLE_ROWS))
-    tracker.summary({k: v for k, v in result.items() if k not in ("store", "teacher")})
+        if tracker.active:
+            tracker.histogram("labels/score", scores.tolist())
+            tracker.histogram("labels/member_spread", spreads.tolist())
+            reader = make_reader(**vars(config.reader))
+            sample = _sample(store, MOST_ROWS)
+            rows = [{name: row[name] for name in _TABLE} for row in sample]
+            tracker.table(
+                "labels/table", rows, lambda at: thumbnail(place_of(sample[at]["path"]), reader)
+            )
     told = f"labelled {len(scores)} videos, {found.failed} failed"
     if len(scores):
         told += f"; scores {result['low']:.2f} to {result['high']:.2f}"
@@ -202,14 +223,15 @@ def _report(
     return result
 
 
-def _first_rows(store: LabelStore, count: int) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    for table in store.tables(["video", "status", "score", "std"]):
-        rows += [
-            {"video": row["video"], "predicted": row["score"], "std": row["std"]}
-            for row in table.to_pylist()
+def _sample(store: LabelStore, count: int) -> list[dict[str, Any]]:
+    """Rows of a table of labels: drawn by a hash of their paths, the most disputed first."""
+    drawn: list[tuple[bytes, dict[str, Any]]] = []
+    for table in store.tables([*_TABLE, "path", "status"]):
+        keys = keys_of(table["path"].to_pylist())
+        drawn += [
+            (key.tobytes(), row)
+            for key, row in zip(keys, table.to_pylist(), strict=True)
             if row["status"] == "ok"
         ]
-        if len(rows) >= count:
-            break
-    return rows[:count]
+        drawn = sorted(drawn, key=lambda pair: pair[0])[:count]
+    return sorted((row for _, row in drawn), key=lambda row: by_spread(row["std"]))

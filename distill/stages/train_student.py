@@ -44,7 +44,9 @@ from distill.stages.inputs import (
 from distill.stages.label_report import report_targets
 from distill.stages.rounds import told_rounds
 from distill.stages.student_plan import Plan, prepare, told
+from distill.stages.tracked import origins, tell_agreement, tell_inputs
 from distill.tracking import Tracker
+from distill.tracking.cards import model_card
 
 log = logging.getLogger(__name__)
 
@@ -81,18 +83,23 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
             "guide": plan.guide.bundle.fingerprint if plan.guide else "none",
         }
     )
-    tracker = Tracker(config.tracking, out, "train_student", config, resumed)
+    bundles = [config.guide.bundle, config.init]
+    tracker = Tracker(
+        config.tracking, out, "train_student", config, resumed, origins(plan.store, bundles)
+    )
+    tell_inputs(tracker, config.data, plan.manifest, plan.examples, plan.store, bundles)
     if plan.store is not None:
         report_targets(plan.decisions, plan.examples, this, tracker, plan.reader)
     fitted = _fit(plan, config, this, tracker)
     if fitted is None:
         return {}
     test = _test(fitted, plan.manifest, plan.reader, config, this, tracker)
-    result = _export(plan, fitted, test, config, out)
-    tracker.summary(
-        {**{f"val/{k}": v for k, v in result["val"].items()}, **test, "gmacs": plan.cost.gmacs,
-         "budget": config.budget}
-    )  # fmt: skip
+    result, spec = _export(plan, fitted, test, config, out, tracker.group)
+    tracker.summary(result["val"], "val")
+    tracker.summary({k.removeprefix("test ").replace(" ", "_"): v for k, v in test.items()}, "test")
+    figures = ("gmacs", "params_m", "budget", "minutes", "data_wait", "steps")
+    tracker.summary({name: result[name] for name in figures})
+    tracker.makes(model_card(spec), out / "bundle")
     tracker.close()
     this.finish(result)
     log.info("%.1f minutes; bundle: %s", fitted.minutes, out / "bundle")
@@ -110,9 +117,10 @@ def _fit(plan: Plan, config: TrainStudentConfig, run: Run, tracker: Tracker) -> 
 
 
 def _export(
-    plan: Plan, fitted: Fitted, test: dict[str, float], config: TrainStudentConfig, out: Path
-) -> dict[str, Any]:
-    """Write the bundle; what ``result.json`` holds."""
+    plan: Plan, fitted: Fitted, test: dict[str, float], config: TrainStudentConfig, out: Path,
+    group: str,
+) -> tuple[dict[str, Any], dict[str, Any]]:  # fmt: skip
+    """Write the bundle; what ``result.json`` holds, and its specification."""
     assert fitted.val is not None
     val = asdict(fitted.val)
     spec = save_bundle(
@@ -130,6 +138,7 @@ def _export(
             "teacher": plan.store.meta["teacher"] if plan.store else None,
             "guide": plan.guide.bundle.fingerprint if plan.guide else None,
             "run": str(out),
+            "group": group,
             **plan.start.provenance,
         },
         licenses=[*plan.start.licenses, *_licenses(plan.model, plan.store, plan.guide)],
@@ -137,7 +146,7 @@ def _export(
         test_views=config.test_views,
         slopes=fitted.slopes,
     )
-    return {
+    result = {
         "bundle": str(out / "bundle"),
         "fingerprint": spec["fingerprint"],
         "val": val,
@@ -150,6 +159,7 @@ def _export(
         "steps": fitted.steps,
         "rounds": told_rounds(out),
     }
+    return result, spec
 
 
 def _test(
@@ -180,6 +190,7 @@ def _test(
     picture = run.plots / "test_scatter.png"
     plots.scatter(picture, predicted.tolist(), mos.tolist(), scores, "test")
     tracker.picture("plots/test_scatter", picture)
+    tell_agreement(tracker, "test", sound, predicted.tolist(), reader)
     found = {f"test {k}": round(v, 4) for k, v in asdict(scores).items()}
     return found | {"test srcc low": interval.low, "test srcc high": interval.high}
 

@@ -56,7 +56,9 @@ from distill.stages.inputs import (
 )
 from distill.stages.label_report import report_targets
 from distill.stages.pseudo import choose_labels, examples_of
+from distill.stages.tracked import origins, tell_inputs
 from distill.tracking import Tracker
+from distill.tracking.cards import model_card
 from distill.training import require_bins
 
 log = logging.getLogger(__name__)
@@ -130,7 +132,9 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
             "init": start.fingerprint,
         }
     )
-    tracker = Tracker(config.tracking, out, "train_teacher", config, resumed)
+    # Not the group of what it starts from: many teachers may start from one.
+    tracker = Tracker(config.tracking, out, "train_teacher", config, resumed, origins(store, ()))
+    tell_inputs(tracker, config.data, manifest, examples, store, [config.init])
     if store is not None:
         report_targets(decisions, examples, this, tracker, reader)
     fitted: Fitted | None
@@ -168,6 +172,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
             "pseudo_labelled": len(examples) - labelled,
             "teacher": store.meta["teacher"] if store else None,
             "run": str(out),
+            "group": tracker.group,
             **start.provenance,
         },
         licenses=list(dict.fromkeys([*start.licenses, *model.licenses(), *taught])),
@@ -185,7 +190,10 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         "data_wait": round(fitted.data_wait, 4),
         "steps": fitted.steps,
     }
-    tracker.summary({**{f"val/{k}": v for k, v in measured.items()}, "gmacs": cost.gmacs})
+    tracker.summary(measured, "val")
+    figures = ("gmacs", "params_m", "minutes", "data_wait", "steps")
+    tracker.summary({name: result[name] for name in figures})
+    tracker.makes(model_card(spec), out / "bundle")
     tracker.close()
     this.finish(result)
     if fitted.val is None:

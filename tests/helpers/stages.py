@@ -36,7 +36,7 @@ def run_stage(stage: str, out: Path, *overrides: str, resumed: bool = False) -> 
     register_schemas()
     GlobalHydra.instance().clear()
     words = list(overrides)
-    if stage != "evaluate" and not any(word.startswith("tracking") for word in words):
+    if not any(word.startswith("tracking") for word in words):
         words.append("tracking=none")
     with initialize_config_module("conf", version_base="1.3"):
         config = compose(stage, words)

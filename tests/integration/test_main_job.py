@@ -114,7 +114,7 @@ def test_evaluation_equals_scipy_on_its_own_predictions(runs: Path, tmp_path: Pa
         assert row["low"] <= row["srcc"] <= row["high"]
         assert Path(row["plot"]).is_file()
         scores.append(row["srcc"])
-    assert found["pairs"][0]["srcc_difference"] == pytest.approx(scores[0] - scores[1])
+    assert found["pairs"][0]["difference"] == pytest.approx(scores[0] - scores[1])
 
 
 def test_training_and_evaluation_agree_on_test(runs: Path, tmp_path: Path) -> None:

@@ -13,12 +13,14 @@ from distill.metrics import (
     bootstrap_groups,
     fit_logistic4,
     krcc,
+    ntire2023,
     pair_accuracy,
     paired_bootstrap,
     plcc,
     rmse,
     srcc,
 )
+from distill.weighted_statistics import ntire2023_rows
 
 SCIPY = {"srcc": stats.spearmanr, "krcc": stats.kendalltau, "plcc": stats.pearsonr}
 OURS = {"srcc": srcc, "krcc": krcc, "plcc": plcc, "rmse": rmse}
@@ -105,7 +107,8 @@ def slow_draws(pred, mos, groups, statistic: str, draws: int, seed: int) -> list
 def test_bootstrap_equals_a_plain_loop(statistic: str) -> None:
     pred, mos, groups = ladder(1)
     values = slow_draws(pred, mos, groups, statistic, draws=60, seed=3)
-    found = bootstrap_groups(pred, mos, groups, statistic, draws=60, seed=3, level=0.8)
+    options = {"draws": 60, "seed": 3, "method": "percentile"}
+    found = bootstrap_groups(pred, mos, groups, statistic, level=0.8, **options)
     assert [found.low, found.high] == pytest.approx(np.quantile(values, [0.1, 0.9]), abs=1e-12)
     reference = OURS.get(statistic)
     whole = reference(pred, mos) if reference else pair_accuracy(pred, mos, groups)
@@ -113,6 +116,63 @@ def test_bootstrap_equals_a_plain_loop(statistic: str) -> None:
 
     other = np.round(mos + np.random.default_rng(9).normal(size=len(mos)), 1)
     others = slow_draws(other, mos, groups, statistic, draws=60, seed=3)
-    found = paired_bootstrap(pred, other, mos, groups, statistic, draws=60, seed=3)
+    found = paired_bootstrap(pred, other, mos, groups, statistic, **options)
     ends = np.quantile(np.subtract(values, others), [0.025, 0.975])
     assert [found.low, found.high] == pytest.approx(ends, abs=1e-12)
+
+
+def reference(statistic: str, pred, mos, groups) -> float:
+    """A statistic by somebody else's code, or by a plain loop."""
+    if statistic == "pair_accuracy":
+        return pair_accuracy(pred, mos, groups)
+    if statistic == "rmse":
+        return math.sqrt(np.mean((pred - mos) ** 2))
+    return SCIPY[statistic](pred, mos).statistic
+
+
+@pytest.mark.parametrize("statistic", ["srcc", "krcc", "plcc", "rmse", "pair_accuracy"])
+def test_jackknife_equals_a_plain_loop(statistic: str) -> None:
+    pred, mos, groups = ladder(2)
+    other = np.round(mos + np.random.default_rng(9).normal(size=len(mos)), 1)
+    names = np.unique(groups)
+
+    def without(column):
+        rows = [groups != name for name in names]
+        return np.array([reference(statistic, column[r], mos[r], groups[r]) for r in rows])
+
+    def ends(value, values):
+        # scipy's standard error of the mean of pseudo-values is the jackknife's.
+        pseudo = len(names) * value - (len(names) - 1) * values
+        return stats.t.interval(0.9, len(names) - 1, loc=value, scale=stats.sem(pseudo))
+
+    scales = {"rmse": (np.log, np.exp), "pair_accuracy": (np.positive, np.positive)}
+    forward, back = scales.get(statistic, (np.arctanh, np.tanh))
+    found = bootstrap_groups(pred, mos, groups, statistic, level=0.9)
+    whole = reference(statistic, pred, mos, groups)
+    expected = [float(back(end)) for end in ends(forward(whole), forward(without(pred)))]
+    assert [found.low, found.high] == pytest.approx(expected, abs=1e-9)
+
+    found = paired_bootstrap(pred, other, mos, groups, statistic, level=0.9)
+    difference = whole - reference(statistic, other, mos, groups)
+    assert found.estimate == pytest.approx(difference, abs=1e-12)
+    expected = ends(difference, without(pred) - without(other))
+    assert [found.low, found.high] == pytest.approx(expected, abs=1e-9)
+
+
+def test_ntire2023_is_the_mean_of_srcc_and_of_plcc_after_a_cubic() -> None:
+    rng = np.random.default_rng(0)
+    pred = rng.uniform(-1, 2, 60)
+    mos = pred**3 - pred + 0.3 * rng.normal(size=60)
+    fitted = np.polyval(np.polyfit(pred, mos, 3), pred)
+    expected = (stats.spearmanr(pred, mos)[0] + stats.pearsonr(fitted, mos)[0]) / 2
+    assert ntire2023(pred, mos) == pytest.approx(expected)
+    assert ntire2023(pred, mos) > (srcc(pred, mos) + plcc(pred, mos)) / 2
+    # Weights are copies.
+    doubled = np.concatenate([pred, pred[:20]]), np.concatenate([mos, mos[:20]])
+    fitted = np.polyval(np.polyfit(*doubled, 3), doubled[0])
+    expected = (stats.spearmanr(*doubled)[0] + stats.pearsonr(fitted, doubled[1])[0]) / 2
+    weights = np.r_[np.full(20, 2.0), np.ones(40)][None]
+    assert ntire2023_rows(pred, mos, weights) == pytest.approx(expected)
+    # Two distinct predictions have a line for a cubic, a constant has no correlation.
+    assert ntire2023([1, 1, 2, 2], [1, 2, 3, 4]) == pytest.approx(2 / math.sqrt(5))
+    assert math.isnan(ntire2023([1, 1, 1], [1, 2, 3]))

@@ -19,8 +19,8 @@ from distill.losses import WeightedLoss
 ROOT = Path(__file__).parents[2]
 DOORS = [
     *("train_teacher", "pseudo_label", "train_student", "evaluate", "score", "make_ladder"),
-    "export",
-]
+    "export", "dashboard",
+]  # fmt: skip
 
 
 def refused(stage: str, *words: str, multirun: bool = True) -> str:

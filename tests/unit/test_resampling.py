@@ -7,14 +7,19 @@ import numpy as np
 import pytest
 
 from distill import resampling
+from distill.logistic import fit_logistic4
 from distill.metrics import (
     Interval,
     bootstrap_groups,
     evaluate,
+    ntire2023,
     pair_accuracy,
     paired_bootstrap,
+    plcc,
+    rmse,
     srcc,
 )
+from distill.weighted_statistics import STATISTICS, group_codes, group_pairs
 
 
 @pytest.fixture(autouse=True)
@@ -36,8 +41,8 @@ def test_pairs_of_the_real_ladder(shared_dir) -> None:
         shared_dir / "realladder" / "manifest.csv", delimiter=",", names=True, dtype=None
     )
     test = table[table["split"] == "test"]
-    codes = resampling.group_codes(test["group"], len(test))
-    right, pairs = resampling.group_pairs(-test["mos"], test["mos"], codes, 0.04)
+    codes = group_codes(test["group"], len(test))
+    right, pairs = group_pairs(-test["mos"], test["mos"], codes, 0.04)
     assert len(test) == 112 and pairs.sum() == 328  # as its README says
     assert right.sum() == 0
     assert pair_accuracy(test["mos"], test["mos"], test["group"]) == 1
@@ -65,22 +70,66 @@ def test_bootstrap_of_one_group_has_no_ends() -> None:
     assert str(Interval(0.1, 0.25, 0.2, 3)) == "0.200 [0.100, 0.250]"
 
 
-def test_bootstrap_leaves_out_undefined_draws() -> None:
-    # Each group is constant: a draw of one group alone has no correlation.
-    found = bootstrap_groups([1, 1, 2, 2], [1, 1, 2, 2], ["a", "a", "b", "b"])
+def test_undefined_resamples() -> None:
+    # Each group is constant: a draw of one group alone has no correlation, nor has what is left.
+    data = ([1, 1, 2, 2], [1, 1, 2, 2], ["a", "a", "b", "b"])
+    found = bootstrap_groups(*data, method="percentile")
     assert (found.low, found.high, found.estimate) == (1, 1, 1)
-    nothing = bootstrap_groups([1, 1], [1, 2], ["a", "b"])
+    nothing = bootstrap_groups([1, 1], [1, 2], ["a", "b"], method="percentile")
     assert math.isnan(nothing.estimate) and math.isnan(nothing.low)
+    found = bootstrap_groups(*data)
+    assert found.estimate == 1 and math.isnan(found.low) and math.isnan(found.high)
 
 
-@pytest.mark.parametrize("statistic", ["srcc", "plcc", "rmse", "pair_accuracy", "krcc"])
-def test_bootstrap_does_not_depend_on_its_chunks(statistic: str, monkeypatch) -> None:
+@pytest.mark.parametrize("statistic", STATISTICS)
+@pytest.mark.parametrize("method", resampling.METHODS)
+def test_intervals_do_not_depend_on_chunks(statistic: str, method: str, monkeypatch) -> None:
     x, mos = noisy(70, 0.5)
     groups = [f"g{i}" for i in np.arange(70) // 7]
-    whole = bootstrap_groups(x, mos, groups, statistic, draws=50, seed=4)
+    options = {"statistic": statistic, "draws": 12, "method": method}
+    whole = bootstrap_groups(x, mos, groups, seed=4, **options)
     monkeypatch.setattr(resampling, "_CELLS", 500)
-    assert bootstrap_groups(x, mos, groups, statistic, draws=50, seed=4) == whole
-    assert bootstrap_groups(x, mos, groups, statistic, draws=50, seed=5) != whole
+    assert bootstrap_groups(x, mos, groups, seed=4, **options) == whole
+    same = bootstrap_groups(x, mos, groups, seed=5, **options) == whole
+    assert same == (method == "jackknife")  # which draws nothing with so few groups
+
+
+def test_many_groups_are_left_out_in_blocks(monkeypatch) -> None:
+    x, mos = noisy(90, 0.5)
+    groups = np.arange(90) // 2
+    one_by_one = bootstrap_groups(x, mos, groups)
+    monkeypatch.setattr(resampling, "BLOCKS", 15)
+    blocks = resampling._blocks(np.random.default_rng(0), 45)
+    assert (np.bincount(blocks) == 3).all()
+    found = bootstrap_groups(x, mos, groups)
+    assert found != one_by_one and found.n_groups == 45
+    assert found.high - found.low == pytest.approx(one_by_one.high - one_by_one.low, rel=0.4)
+    left_out = [srcc(x[blocks[groups] != b], mos[blocks[groups] != b]) for b in range(15)]
+    ends = resampling.jackknife_ends(found.estimate, np.array(left_out), "srcc")
+    assert (found.low, found.high) == pytest.approx(ends)
+
+
+def test_intervals_stay_in_range() -> None:
+    x, mos = noisy(28, 0.05)
+    groups = np.arange(28) // 7
+    for statistic in STATISTICS:
+        found = bootstrap_groups(x - 5, mos, groups, statistic)
+        least = 0 if statistic in ("rmse", "rmse_fitted", "pair_accuracy") else -1
+        assert least <= found.low <= found.estimate <= found.high, statistic
+        assert "rmse" in statistic or found.high <= 1
+    perfect = bootstrap_groups(mos, mos, groups)
+    assert (perfect.low, perfect.high) == pytest.approx((1, 1))
+
+
+def test_too_few_contents_are_told() -> None:
+    x, mos = noisy(84, 0.5)
+    enough = resampling.FEW_CONTENTS
+    assert enough == 10
+    for count in range(1, 13):
+        rows = slice(0, 7 * count)
+        found = bootstrap_groups(x[rows], mos[rows], (np.arange(84) // 7)[rows])
+        told = f"only {count} content" if count < enough else ""
+        assert found.warning.startswith(told) and bool(found.warning) == bool(told)
 
 
 def test_pairing_narrows_the_difference() -> None:
@@ -88,19 +137,22 @@ def test_pairing_narrows_the_difference() -> None:
     rng = np.random.default_rng(0)
     other = x + 0.3 * rng.normal(size=140)
     groups = np.arange(140) // 7
-    same = paired_bootstrap(x, x, mos, groups, draws=200)
+    same = paired_bootstrap(x, x, mos, groups)
     assert (same.low, same.high, same.estimate) == (0, 0, 0)
-    found = paired_bootstrap(x, other, mos, groups, draws=200)
+    found = paired_bootstrap(x, other, mos, groups)
     assert found.estimate == pytest.approx(srcc(x, mos) - srcc(other, mos))
     assert found.low < found.estimate < found.high
-    flipped = paired_bootstrap(other, x, mos, groups, draws=200)
+    flipped = paired_bootstrap(other, x, mos, groups)
     assert (flipped.low, flipped.high) == pytest.approx((-found.high, -found.low))
+    alone = bootstrap_groups(x, mos, groups)
+    assert found.high - found.low < alone.high - alone.low
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"statistic": "scc"}, "statistic 'scc' is unknown: did you mean 'srcc'?"),
+        ({"method": "bca"}, "method 'bca' is unknown: known are jackknife, percentile"),
         ({"draws": 0}, "draws must be >= 1"),
         ({"level": 1.0}, r"level in \(0, 1\)"),
     ],
@@ -108,3 +160,16 @@ def test_pairing_narrows_the_difference() -> None:
 def test_bootstrap_options(options, message) -> None:
     with pytest.raises(ValueError, match=message):
         bootstrap_groups([1, 2], [1, 2], ["a", "b"], **options)
+
+
+def test_fitted_statistics_are_those_of_the_metrics() -> None:
+    x, mos = noisy(70, 0.3)
+    groups = np.arange(70) // 7
+    fitted = fit_logistic4(x, mos)(x)
+    for statistic, expected in (
+        ("plcc_fitted", plcc(fitted, mos)),
+        ("rmse_fitted", rmse(fitted, mos)),
+        ("ntire2023", ntire2023(x, mos)),
+    ):
+        found = bootstrap_groups(x, mos, groups, statistic)
+        assert found.estimate == pytest.approx(expected, abs=1e-6), statistic

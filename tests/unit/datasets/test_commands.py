@@ -12,8 +12,9 @@ import pytest
 
 from distill.config import DataConfig
 from distill.data.manifest import read_manifest
+from distill.data.public_sets import public_sets
 from distill.data.readers import make_reader
-from distill.datasets.__main__ import choices, run
+from distill.datasets.__main__ import run
 from distill.errors import ConfigError, ManifestError
 from distill.overrides import check_overrides
 from distill.stages.inputs import load_manifest
@@ -123,8 +124,8 @@ def test_words_that_are_wrong(words: list[str], message: str) -> None:
 
 def test_every_adapter_is_a_choice_and_every_choice_has_an_adapter() -> None:
     modules = {p.stem for p in (ROOT / "distill/datasets").glob("*.py")} - {"__init__", "__main__"}
-    assert {node["adapter"] for node in choices().values()} == modules
-    for name, node in choices().items():
+    assert {node["adapter"] for node in public_sets().values()} == modules
+    for name, node in public_sets().items():
         assert data(f"data={name}").name == node["name"] == name
 
 

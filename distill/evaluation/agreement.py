@@ -1,0 +1,55 @@
+"""How well the scores of one model agree with the MOS of one table, with intervals."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from distill.metrics import Scores
+from distill.resampling import bootstrap_groups, few_contents
+
+# Column of result.json -> statistic of distill.weighted_statistics.
+STATISTICS = {
+    "srcc": "srcc",
+    "krcc": "krcc",
+    "plcc": "plcc",
+    "plcc_fitted": "plcc_fitted",
+    "rmse": "rmse_fitted",
+    "rmse_raw": "rmse",
+    "pair_accuracy": "pair_accuracy",
+    "ntire2023": "ntire2023",
+}
+
+
+def agreement(
+    scores: Sequence[float], mos: Sequence[float], groups: Sequence[str], **options: Any
+) -> dict[str, Any]:
+    """Every statistic of a table, and its 95% interval over contents.
+
+    Args:
+        scores: (N,) calibrated, N >= 3.
+        mos: (N,).
+        groups: (N,) source contents.
+        options: of ``bootstrap_groups``: draws, method.
+
+    Returns:
+        A number for each of ``STATISTICS``, ``n``, ``contents``, ``intervals`` (name -> [low,
+        high]), ``low`` and ``high`` of SRCC, and ``warning``; nan where something is undefined.
+    """
+    found = {
+        name: bootstrap_groups(scores, mos, groups, statistic, **options)
+        for name, statistic in STATISTICS.items()
+    }
+    srcc = found["srcc"]
+    return {
+        **{name: interval.estimate for name, interval in found.items()},
+        "n": len(scores),
+        "contents": srcc.n_groups,
+        "intervals": {name: [interval.low, interval.high] for name, interval in found.items()},
+        "low": srcc.low,
+        "high": srcc.high,
+        "warning": few_contents(srcc.n_groups),
+    }
+
+
+def as_scores(row: dict[str, Any]) -> Scores:
+    """What a picture of the row needs."""
+    return Scores(**{name: row[name] for name in Scores.__dataclass_fields__})

@@ -1,0 +1,82 @@
+"""Which of two models is better on a table: the paired difference, and the verdict in words."""
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+from distill.resampling import FEW_CONTENTS, Interval, paired_bootstrap
+
+STATISTICS = {"srcc": "SRCC", "plcc": "PLCC"}
+
+
+def compare(
+    scores: Mapping[str, Sequence[float]],
+    mos: Sequence[float],
+    groups: Sequence[str],
+    table_name: str,
+    **options: Any,
+) -> list[dict[str, Any]]:
+    """Every pair of models on one table, by SRCC and by PLCC.
+
+    Args:
+        scores: name of a model -> (N,) calibrated scores, of the same videos in the same order.
+        mos: (N,).
+        groups: (N,) source contents.
+        table_name: for the verdicts.
+        options: of ``paired_bootstrap``: draws, method.
+
+    Returns:
+        A row per pair and statistic: ``difference`` is the first one's minus the other's. Each
+        95% interval is of its own pair; nothing corrects for how many there are.
+    """
+    rows = []
+    for first, other in combinations(scores, 2):
+        for statistic in STATISTICS:
+            found = paired_bootstrap(
+                scores[first], scores[other], mos, groups, statistic, **options
+            )
+            rows.append(
+                {
+                    "first": first,
+                    "other": other,
+                    "table_name": table_name,
+                    "statistic": statistic,
+                    "difference": found.estimate,
+                    "low": found.low,
+                    "high": found.high,
+                    "verdict": verdict(first, other, table_name, statistic, found),
+                    "contents": found.n_groups,
+                }
+            )
+    return rows
+
+
+def verdict(first: str, other: str, table_name: str, statistic: str, found: Interval) -> str:
+    """What the interval of a difference says, as a sentence.
+
+    Args:
+        first, other: names of models.
+        table_name: of the table.
+        statistic: ``srcc`` or ``plcc``.
+        found: interval of the first one's minus the other's.
+    """
+    title = STATISTICS[statistic]
+    if math.isnan(found.estimate):
+        return f"{first} and {other} cannot be compared on {table_name}: a {title} is undefined"
+    if found.n_groups < FEW_CONTENTS or math.isnan(found.low):
+        return (
+            f"{first} and {other} are not told apart on {table_name}: {title}"
+            f" {found.estimate:+.3f} of {found.n_groups} contents, where {FEW_CONTENTS} are needed"
+        )
+    low, high, estimate = found.low, found.high, found.estimate
+    if high < 0:
+        first, other = other, first
+        low, high, estimate = -high, -low, -estimate
+    told = (
+        f"{title} {estimate:+.3f} [{low:.3f}, {high:.3f}]"
+        f" (paired, 95% over {found.n_groups} contents)"
+    )
+    if low > 0:
+        return f"{first} is better than {other} on {table_name}: {told}"
+    return f"{first} and {other} are not told apart on {table_name}: {told}"

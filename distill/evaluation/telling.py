@@ -1,0 +1,114 @@
+"""What an evaluation prints."""
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def told(result: dict[str, Any], by: Sequence[str], worst: bool) -> str:
+    """The tables and sentences of a result.
+
+    Args:
+        result: what result.json holds.
+        by: columns whose breakdowns are printed.
+        worst: print the worst videos too.
+    """
+    rows, pairs = result["rows"], result["pairs"]
+    parts = [_agreement(rows)]
+    parts.append("\n".join(f"note: {row['warning']}" for row in rows if row["warning"]))
+    parts.append("\n".join(pair["verdict"] for pair in pairs))
+    if len(pairs) > 2:  # one pair has two: by SRCC and by PLCC
+        parts.append(
+            f"{len(pairs)} comparisons, each with an interval of its own: of equal models, one pair"
+            " in 20 is told apart by chance"
+        )
+    shown = [row for row in result["breakdowns"] if row["column"] in by]
+    parts.append(_breakdowns(shown))
+    if worst:
+        parts.append(_worst(result["worst"]))
+    parts.append(_kvq(result.get("kvq", [])))
+    parts.append("\n".join(f"plot: {row['plot']}" for row in rows))
+    return "\n\n".join(part for part in parts if part)
+
+
+def _agreement(rows: Sequence[dict[str, Any]]) -> str:
+    table = [
+        [
+            row["name"], row["table_name"], interval(row, "srcc"), interval(row, "plcc"),
+            number(row["plcc_fitted"]), number(row["krcc"]), number(row["rmse_raw"]),
+            number(row["pair_accuracy"]), number(row["ntire2023"]), f"{row['gmacs']:.2f}",
+            str(row["n"]), str(row["contents"]),
+        ]
+        for row in rows
+    ]  # fmt: skip
+    header = (
+        "bundle|table|SRCC [95% over contents]|PLCC [95%]|fitted|KRCC|RMSE|pairs|NTIRE23|GMACs|n"
+        "|contents"
+    ).split("|")
+    return aligned(header, table)
+
+
+def _breakdowns(rows: Sequence[dict[str, Any]]) -> str:
+    header = "bundle|table|by|value|n|contents|SRCC [95%]|PLCC|RMSE|bias|".split("|")
+    table = [
+        [
+            row["name"], row["table_name"], row["column"], row["value"] or "(empty)",
+            str(row["n"]), str(row["contents"]),
+            f"{number(row['srcc'])} {ends(row['low'], row['high'])}", number(row["plcc"]),
+            number(row["rmse_raw"]), f"{row['bias']:+.3f}", row["warning"],
+        ]
+        for row in rows
+    ]  # fmt: skip
+    return aligned(header, table) if rows else ""
+
+
+def _worst(rows: Sequence[dict[str, Any]]) -> str:
+    header = "bundle|table|worst video|MOS|score|error".split("|")
+    table = [
+        [
+            row["name"], row["table_name"], row["video"], f"{row['mos']:.3f}",
+            f"{row['score']:.3f}", f"{row['residual']:+.3f}",
+        ]
+        for row in rows
+    ]  # fmt: skip
+    return aligned(header, table) if rows else ""
+
+
+def _kvq(rows: Sequence[dict[str, Any]]) -> str:
+    header = "bundle|table|KVQ score|SRCC|PLCC|nonsource|source".split("|")
+    names = ("score", "srcc", "plcc", "acc_nonsource", "acc_source")
+    table = [
+        [row["name"], row["table_name"], *(f"{row[name]:.4f}" for name in names)] for row in rows
+    ]
+    return aligned(header, table) if rows else ""
+
+
+def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns as wide as their widest cell, numbers to the right."""
+    widths = [max(len(cell) for cell in column) for column in zip(header, *rows, strict=True)]
+    lines = []
+    for cells in (header, *rows):
+        padded = [
+            cell.rjust(width) if _is_number(rows, at) else cell.ljust(width)
+            for at, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ]
+        lines.append("  ".join(padded).rstrip())
+    return "\n".join(lines)
+
+
+def _is_number(rows: Sequence[Sequence[str]], at: int) -> bool:
+    return all(not row[at].strip("+-.0123456789") for row in rows)
+
+
+def interval(row: dict[str, Any], name: str) -> str:
+    """``0.812 [0.780, 0.841]``."""
+    return f"{number(row[name])} {ends(*row['intervals'][name])}"
+
+
+def ends(low: float, high: float) -> str:
+    """``[0.780, 0.841]``, or nothing where there is no interval."""
+    return f"[{low:.3f}, {high:.3f}]" if low == low and high == high else ""
+
+
+def number(value: float) -> str:
+    """Three decimals, or a dash where it is undefined."""
+    return f"{value:.3f}" if value == value else "-"

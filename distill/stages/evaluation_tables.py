@@ -1,0 +1,131 @@
+"""The tables of an evaluation, and what every bundle says of their videos."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from distill.bundle import Bundle
+from distill.config import EvaluateConfig
+from distill.data.manifest import Manifest, Problem, Row
+from distill.data.public_sets import public_sets
+from distill.data.reader import VideoReader
+from distill.errors import ManifestError
+from distill.evaluation.names import short_names
+from distill.inference import score_all
+from distill.options import DataConfig, decoding_workers
+from distill.scored import Scored
+from distill.stages.inputs import load_manifest
+
+MIN_VIDEOS = 3  # of a table
+
+
+@dataclass
+class Table:
+    """One table, and what every bundle says of the videos that all could score.
+
+    Attributes:
+        name: short and unique.
+        data_name: of the data set, see ``DataConfig``.
+        manifest: the whole table.
+        rows: of the split.
+        scored: name of a bundle -> results of the sound videos, in the table's order.
+        scores: name of a bundle -> (N,) calibrated scores.
+        problems: what was left out.
+    """
+
+    name: str
+    data_name: str
+    manifest: Manifest
+    rows: list[Row]
+    scored: dict[str, list[Scored]] = field(default_factory=dict)
+    scores: dict[str, list[float]] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def path(self) -> Path:
+        """Of the table."""
+        return self.manifest.path
+
+    @property
+    def mos(self) -> list[float]:
+        """(N,) of the sound videos."""
+        return [scored.row.mos for scored in next(iter(self.scored.values()))]
+
+    @property
+    def groups(self) -> list[str]:
+        """(N,) of the sound videos."""
+        return [scored.row.group for scored in next(iter(self.scored.values()))]
+
+
+def take_tables(config: EvaluateConfig) -> list[Table]:
+    """The tables that ``manifests`` names, or the one of ``data``.
+
+    Raises:
+        ManifestError: one cannot be read, or has too few videos in the split.
+        ConfigError: one is given twice.
+    """
+    chosen = [_data(config.data, text) for text in config.manifests] or [config.data]
+    manifests = [load_manifest(data) for data in chosen]
+    places = [
+        manifest.path / data.name if data.adapter else manifest.path.with_suffix("")
+        for data, manifest in zip(chosen, manifests, strict=True)
+    ]
+    names = short_names(places, "manifests")
+    tables = []
+    for name, data, manifest in zip(names, chosen, manifests, strict=True):
+        rows = manifest.split(config.split)
+        if len(rows) < MIN_VIDEOS:
+            raise ManifestError(
+                f"{manifest.path}: {len(rows)} videos in split {config.split!r}; needs"
+                f" {MIN_VIDEOS}; choose another with split=train|val|test, or take the whole table:"
+                " data.as_split=test"
+            )
+        tables.append(Table(name, data.name, manifest, rows, problems=manifest.problems))
+    return tables
+
+
+def _data(common: DataConfig, text: str) -> DataConfig:
+    """Options of a table, or of a public data set that is given as NAME:FOLDER."""
+    name, colon, root = text.partition(":")
+    node = public_sets().get(name) if colon else None
+    if node is None:
+        return replace(common, manifest=text)
+    return replace(
+        common, name=name, adapter=node["adapter"], options=node.get("options") or {}, root=root,
+        manifest=None, columns={}, group_regex=None, labels=None,
+    )  # fmt: skip
+
+
+def score_table(
+    table: Table, models: dict[str, Bundle], reader: VideoReader, config: EvaluateConfig
+) -> None:
+    """Fill in what every bundle says of the videos that all of them can score.
+
+    Args:
+        table: its ``scored``, ``scores`` and ``problems`` are filled in.
+        models: name -> bundle.
+        reader: of the videos.
+        config: of the command.
+
+    Raises:
+        ManifestError: too few videos can be decoded.
+    """
+    found = {
+        name: score_all(
+            bundle.model, table.rows, reader, what=f"scoring {table.name} ({name})",
+            batch_size=config.batch_size, device=config.device,
+            num_workers=decoding_workers(config.data.num_workers), test_views=bundle.test_views,
+        )
+        for name, bundle in models.items()
+    }  # fmt: skip
+    sound = []
+    for at, row in enumerate(table.rows):
+        error = next((results[at].error for results in found.values() if results[at].error), "")
+        if error:
+            table.problems.append(Problem(str(table.path), row.line, row.video, error))
+        else:
+            sound.append(at)
+    if len(sound) < MIN_VIDEOS:
+        raise ManifestError(f"{table.path}: only {len(sound)} videos could be decoded")
+    for name, bundle in models.items():
+        table.scored[name] = [found[name][at] for at in sound]
+        table.scores[name] = [bundle.calibrated(s.raw) for s in table.scored[name]]

@@ -1,0 +1,133 @@
+"""Which videos of a table a model has learned from, as far as its run says."""
+
+import csv
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from distill.bundle import Bundle
+from distill.cache import cache_folder
+from distill.data.identity import content_hash
+from distill.data.perceptual import THRESHOLD, nearest
+from distill.data.reader import VideoReader
+from distill.data.rows import Row
+from distill.data.signatures import SignatureStore, sign
+from distill.errors import DistillError
+from distill.options import DataConfig
+from distill.stages.inputs import read_data
+from distill.stages.label_report import TABLE as PSEUDO_LABELS
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a model was made of.
+
+    Attributes:
+        videos: path of a file -> train (MOS and pseudo-labels) or val (which chose and calibrated).
+        unknown: why that is not all; empty where it is.
+    """
+
+    videos: Mapping[Path, str]
+    unknown: str = ""
+
+
+def learned_from(bundle: Bundle) -> Learned:
+    """Read the run that a bundle lies in."""
+    run = bundle.folder.parent
+    if not (run / "config.yaml").is_file():
+        return Learned({}, f"{bundle.folder} lies in no run folder that says what it learned from")
+    videos: dict[Path, str] = {}
+    try:
+        config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+        known = {field.name for field in fields(DataConfig)}
+        data = DataConfig(**{k: v for k, v in config["data"].items() if k in known})
+        if data.manifest:  # as the user typed it, perhaps from another folder
+            data.manifest = bundle.spec["provenance"].get("data") or data.manifest
+        also = [DataConfig(manifest=path) for path in data.also]
+        for table in [data, *also]:
+            for row in read_data(table).rows:
+                if row.split in ("train", "val") and (row.split == "train" or table is data):
+                    videos[row.path] = row.split
+        if (run / PSEUDO_LABELS).is_file():
+            with (run / PSEUDO_LABELS).open(newline="", encoding="utf-8") as file:
+                kept = [row["path"] for row in csv.DictReader(file) if float(row["weight"]) > 0]
+            videos |= dict.fromkeys(map(Path, kept), "train")
+    except (DistillError, OSError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
+        return Learned(videos, f"{run}: what it learned from cannot be read any more: {error}")
+    return Learned(videos)
+
+
+def find_overlap(
+    rows: Sequence[Row], learned: Learned, check: str, reader: VideoReader, workers: int
+) -> dict[int, str]:
+    """Videos of a table that a model knows.
+
+    Args:
+        rows: of the table.
+        learned: see there.
+        check: hash (same path, or same bytes), or perceptual (those, and the same looks).
+        reader: of the videos; looks at 8 frames of each, once.
+        workers: decoding processes.
+
+    Returns:
+        Position in ``rows`` -> ``train`` or ``val``.
+    """
+    videos = learned.videos
+    if not videos:
+        return {}
+    found = {at: videos[row.path] for at, row in enumerate(rows) if row.path in videos}
+    sizes: dict[int, list[Path]] = {}
+    for path in videos:
+        if os.path.isfile(path):
+            sizes.setdefault(path.stat().st_size, []).append(path)
+    for at, row in enumerate(rows):
+        alike = sizes.get(row.path.stat().st_size, []) if at not in found else []
+        if alike:
+            content = content_hash(row.path)
+            same = next((path for path in alike if content_hash(path) == content), None)
+            if same is not None:
+                found[at] = videos[same]
+    if check == "perceptual":
+        found |= _by_looks(rows, videos, found, reader, workers)
+    return found
+
+
+def _by_looks(
+    rows: Sequence[Row], videos: Mapping[Path, str], known: Mapping[int, str],
+    reader: VideoReader, workers: int,
+) -> dict[int, str]:  # fmt: skip
+    theirs = [path for path in videos if os.path.isfile(path)]
+    asked = [at for at in range(len(rows)) if at not in known]
+    store = SignatureStore(cache_folder() / "signatures")
+    wanted = dict.fromkeys([*theirs, *(rows[at].path for at in asked)], "")
+    signatures, failed = sign(wanted, reader, store, workers)
+    if failed:
+        log.warning("%d videos cannot be compared by their looks", len(failed))
+    theirs = [path for path in theirs if path in signatures]
+    asked = [at for at in asked if rows[at].path in signatures]
+    if not theirs or not asked:
+        return {}
+    which, bits = nearest(
+        np.stack([signatures[rows[at].path] for at in asked]),
+        np.stack([signatures[path] for path in theirs]),
+    )
+    return {
+        at: videos[theirs[w]]
+        for at, w, d in zip(asked, which.tolist(), bits.tolist(), strict=True)
+        if d <= THRESHOLD
+    }
+
+
+def told(name: str, table_name: str, found: Mapping[int, str], total: int) -> str:
+    """A line for the table's row; empty where nothing overlaps."""
+    train, val = (sum(split == kind for split in found.values()) for kind in ("train", "val"))
+    parts = [f"learned from {train} of these {total} videos"] if train else []
+    parts += [f"was chosen and calibrated on {val} of these {total} videos"] if val else []
+    return f"{name} {' and '.join(parts)}: {table_name} does not test it" if parts else ""

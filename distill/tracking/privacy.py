@@ -1,0 +1,37 @@
+"""What W&B may see: names and paths say whose videos they are, and stay here unless asked for."""
+
+from typing import Any
+
+HIDDEN = "(not sent: tracking.names)"
+# Options whose value is a path, whatever it looks like; any other with a separator is one too.
+_PATHS = frozenset(
+    "manifest root also labels labels_root init teacher_bundle pool store bundles manifests outputs"
+    " bundle weights table resume feature_cache columns group_regex address".split()
+)
+_WORDS = frozenset(("", "none", "auto", "imagenet"))
+
+
+def without_paths(value: Any, name: str = "") -> Any:
+    """Options with every path and every name of a table's columns left out.
+
+    Args:
+        value: options, nested; or one of them.
+        name: of the option.
+    """
+    if isinstance(value, dict):
+        hide = name if name in _PATHS else ""
+        return {key: without_paths(inner, hide or str(key)) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_paths(inner, name) for inner in value]
+    if not isinstance(value, str) or value in _WORDS:
+        return value
+    is_path = name in _PATHS or "/" in value or "\\" in value or value.startswith("~")
+    return HIDDEN if is_path else value
+
+
+def private_settings() -> dict[str, Any]:
+    """Settings of W&B that keep names of machine, user, repository, program and videos here.
+
+    Its console log would hold what this program says of broken videos, by name.
+    """
+    return {"console": "off", "x_disable_meta": True, "disable_git": True, "host": "not-sent"}

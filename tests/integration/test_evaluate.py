@@ -1,0 +1,193 @@
+"""evaluate.py on bundles whose scores are told: what the run folder must hold."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from openpyxl import Workbook
+
+from distill.errors import BundleError, ConfigError, ManifestError
+from distill.metrics import srcc
+from tests.helpers.stages import run_stage
+from tests.helpers.told_scores import LINE, told_bundle
+from tests.helpers.video_files import make_clip
+
+ROW = set(
+    "bundle name role table table_name split srcc krcc plcc plcc_fitted rmse rmse_raw pair_accuracy"
+    " ntire2023 n contents intervals low high warning calibrated demo gmacs params_m plot"
+    " predictions".split()
+)
+PAIR = set("first other table_name statistic difference low high verdict contents".split())
+PART = set(
+    "name table_name column value n contents srcc low high plcc rmse_raw bias warning".split()
+)
+WORST = set("name table_name video mos score residual group".split())
+MOS = {f"{number:04d}": 1 + 0.05 * number for number in range(1, 49)}
+
+
+def write_table(folder: Path, clip: Path, first: int) -> Path:
+    """48 videos of 12 contents, all in the test split; their bytes differ."""
+    (folder / "val").mkdir(parents=True)
+    lines = ["video,mos,group,split,kind"]
+    for at, (name, mos) in enumerate(MOS.items()):
+        video = folder / "val" / f"{name}.mp4"
+        video.write_bytes(clip.read_bytes() + b"%d" % (first + at))
+        lines.append(f"val/{name}.mp4,{mos:.2f},c{at // 4},test,{'ab'[at % 2]}")
+    path = folder / "manifest.csv"
+    path.write_text("\n".join(lines))
+    return path
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("evaluate")
+    clip = make_clip(folder, "tiny.mp4")
+    tables = [write_table(folder / name, clip, k) for name, k in (("X", 1), ("Y", 100))]
+    rng = np.random.default_rng(0)
+    raw = {name: (mos - 1) / 2 for name, mos in MOS.items()}  # LINE makes the MOS of it
+    noise = dict(zip(raw, rng.normal(0, 0.5, len(raw)), strict=True))
+    good = {name: value + 0.05 * noise[name] for name, value in raw.items()}
+    poor = {name: value + noise[name] for name, value in raw.items()}
+    bundles = [
+        told_bundle(folder / "runs" / name, s) for name, s in (("good", good), ("poor", poor))
+    ]
+    return {"folder": folder, "tables": tables, "bundles": bundles, "good": good, "poor": poor}
+
+
+def evaluate(out: Path, files: dict[str, Any], *words: str, bundles: Any = None) -> dict[str, Any]:
+    named = ",".join(map(str, bundles or files["bundles"]))
+    common = [f"bundles=[{named}]", "data.num_workers=0", "reader.time_limit=null"]
+    return run_stage("evaluate", out, *common, *words)
+
+
+def test_the_contract_of_a_run_folder(
+    files: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tables = ",".join(map(str, files["tables"]))
+    with caplog.at_level("INFO"):
+        evaluate(tmp_path, files, f"manifests=[{tables}]", "by=[kind]", "worst=2")
+    found = json.loads((tmp_path / "result.json").read_text())
+    assert set(found) == {"rows", "pairs", "breakdowns", "worst"}
+    rows = found["rows"]
+    assert [(row["name"], row["table_name"]) for row in rows] == [
+        ("good", "X"), ("poor", "X"), ("good", "Y"), ("poor", "Y"),
+    ]  # fmt: skip
+    for number, row in enumerate(rows, 1):
+        assert set(row) == ROW and row["predictions"] == f"predictions_{number}.csv"
+        assert (row["n"], row["contents"], row["calibrated"], row["demo"]) == (48, 12, True, False)
+        assert set(row["intervals"]) == ROW & set(row["intervals"]) and len(row["intervals"]) == 8
+        told = np.array([files[row["name"]][name] for name in MOS])
+        assert row["srcc"] == pytest.approx(srcc(told, list(MOS.values())))
+        assert row["rmse_raw"] == pytest.approx(
+            np.sqrt(np.mean((LINE(told) - list(MOS.values())) ** 2)), abs=1e-5
+        )
+        with (tmp_path / row["predictions"]).open(newline="") as file:
+            table = list(csv.DictReader(file))
+        assert [float(line["score"]) for line in table] == pytest.approx(LINE(told), abs=1e-5)
+        assert {line["kind"] for line in table} == {"a", "b"} and table[0]["width"] == "32"
+        assert Path(row["plot"]).is_file() and Path(table[0]["path"]).is_file()
+    pairs = found["pairs"]
+    assert all(set(pair) == PAIR for pair in pairs)
+    assert [(p["table_name"], p["statistic"]) for p in pairs] == [
+        ("X", "srcc"), ("X", "plcc"), ("Y", "srcc"), ("Y", "plcc"),
+    ]  # fmt: skip
+    assert pairs[0]["difference"] == pytest.approx(rows[0]["srcc"] - rows[1]["srcc"])
+    assert pairs[1]["verdict"].startswith("good is better than poor on X: PLCC +0.")
+    assert pairs[1]["verdict"] in caplog.text
+    assert all(set(part) == PART for part in found["breakdowns"])
+    kinds = [part for part in found["breakdowns"] if part["column"] == "kind"]
+    assert [(k["name"], k["value"], k["n"]) for k in kinds[:2]] == [
+        ("good", "a", 24),
+        ("good", "b", 24),
+    ]
+    assert all(set(bad) == WORST for bad in found["worst"]) and len(found["worst"]) == 8
+    assert caplog.text.count("lies in no run folder that says what it learned from") == 2
+
+
+def test_kvq_pairs_beside_the_others(files: dict[str, Any], tmp_path: Path) -> None:
+    book = Workbook()
+    book.active.title = "source"
+    book.create_sheet("nonsource")
+    for name, pair in (("source", (1, 2)), ("nonsource", (1, 48))):
+        book[name].append(["video1", "video2", "rank"])
+        book[name].append([*(f"val/{number:04d}.mp4" for number in pair), 2])
+    book.save(tmp_path / "pairs.xlsx")
+    words = [f"manifests={files['tables'][0]}", f"kvq.pairs={tmp_path / 'pairs.xlsx'}"]
+    (good, poor) = evaluate(tmp_path / "a", files, *words)["kvq"]
+    assert (good["name"], good["table_name"], good["acc_nonsource"]) == ("good", "X", 1)
+    expected = 0.45 * (good["srcc"] + good["plcc"]) + 0.05 * (1 + good["acc_source"])
+    assert good["score"] == pytest.approx(expected) and poor["score"] < good["score"]
+    book["source"].append(["val/0001.mp4", "val/9999.mp4", 1])
+    book.save(tmp_path / "pairs.xlsx")
+    with pytest.raises(ManifestError, match=r"no MOS for 1 \(val/9999.mp4\)"):
+        evaluate(tmp_path / "b", files, *words)
+    assert not (tmp_path / "b").exists()  # nothing was scored
+
+
+def test_videos_that_a_bundle_learned_from_are_told(files: dict[str, Any], tmp_path: Path) -> None:
+    table, other = files["tables"]
+    run = tmp_path / "runs" / "student"
+    bundle = told_bundle(run, files["good"])
+    learned = tmp_path / "learned"
+    learned.mkdir()
+    lines = ["video,mos,split,group"]
+    for at, split in ((0, "train"), (1, "train"), (2, "val")):  # copies, under other names
+        shutil.copy(table.parent / "val" / f"{at + 1:04d}.mp4", learned / f"copy{at}.mp4")
+        lines.append(f"copy{at}.mp4,3,{split},g{at}")
+    (learned / "videos.csv").write_text("\n".join(lines))
+    data = {"name": "manifest", "manifest": str(learned / "videos.csv"), "of_another_version": 1}
+    (run / "config.yaml").write_text(yaml.safe_dump({"data": data}))
+    columns = "video,path,action,weight\n"
+    video = table.parent / "val" / "0009.mp4"
+    (run / "pseudo_labels.csv").write_text(
+        f"{columns}a,{video},kept,1.0\nb,/no/such.mp4,dropped,0\n"
+    )
+    words = [f"manifests=[{table},{other}]"]
+    known, clean = evaluate(tmp_path / "a", files, *words, bundles=[bundle])["rows"]
+    assert known["warning"] == (
+        "student learned from 3 of these 48 videos and was chosen and calibrated on 1 of these 48"
+        " videos: X does not test it"
+    )
+    assert clean["warning"] == ""
+    # All of these clips look alike.
+    looks = evaluate(tmp_path / "b", files, *words, "leak_check=perceptual", bundles=[bundle])
+    assert "learned from" in looks["rows"][1]["warning"]
+
+
+def test_a_whole_table_that_was_never_split(files: dict[str, Any], tmp_path: Path) -> None:
+    table = tmp_path / "Z" / "manifest.csv"
+    shutil.copytree(files["tables"][0].parent, table.parent)
+    lines = [line.split(",") for line in table.read_text().splitlines()]
+    table.write_text("\n".join(",".join(cells[:3] + cells[4:]) for cells in lines))
+    words = [f"manifests=[{table}]"]
+    cheap = ["intervals=percentile", "draws=100"]
+    (few, _) = evaluate(tmp_path / "a", files, *words, *cheap)["rows"]
+    assert few["n"] == 8 and few["contents"] == 2 and "only 2 contents" in few["warning"]
+    (whole, _) = evaluate(tmp_path / "b", files, *words, "data.as_split=test")["rows"]
+    assert whole["n"] == 48 and whole["table_name"] == "Z"
+
+
+def test_what_cannot_be_used_is_told_before_anything_is_scored(
+    files: dict[str, Any], tmp_path: Path
+) -> None:
+    table, bundle = files["tables"][0], files["bundles"][0]
+    for words, error, message in (
+        ([f"manifests=[{table}]", "by=[kidn]"], ConfigError, "did you mean by=kind"),
+        ([f"manifests=[{table},{table}]"], ConfigError, "manifests: .* is given twice"),
+        ([f"manifests=[{table}]", "split=val"], ManifestError, "data.as_split=test"),
+        (["manifests=[konvid_1k:/no/such/folder]"], ManifestError, "/no/such/folder"),
+        (["manifests=[konvid_2k:/no/such/folder]"], ManifestError, "konvid_2k:/no/such"),
+        ([f"manifests=[{table}]", "kvq.pairs=/no/pairs.xlsx"], ManifestError, "no such file"),
+    ):
+        with pytest.raises(error, match=message):
+            evaluate(tmp_path / "out", files, *words)
+    with pytest.raises(ConfigError, match=r"bundles: .* is given twice"):
+        evaluate(tmp_path / "out", files, f"manifests=[{table}]", bundles=[bundle, bundle])
+    with pytest.raises(BundleError, match="not a bundle"):
+        evaluate(tmp_path / "out", files, bundles=[tmp_path])
+    assert not (tmp_path / "out").exists()

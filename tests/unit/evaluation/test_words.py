@@ -1,0 +1,137 @@
+"""Names, verdicts and printed tables of an evaluation."""
+
+import math
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distill.errors import ConfigError
+from distill.evaluation.agreement import STATISTICS, agreement
+from distill.evaluation.comparisons import compare, verdict
+from distill.evaluation.names import short_names
+from distill.evaluation.telling import aligned, told
+from distill.metrics import plcc, srcc
+from distill.resampling import FEW_CONTENTS, Interval
+
+PART = st.sampled_from(["a", "b", "bundle", "manifest", "run", "train_student"])
+PATH = st.lists(PART, min_size=1, max_size=5).map(lambda parts: Path("/", *parts))
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["/r/train_student/a/bundle", "/r/train_teacher/a/bundle"], "train_student train_teacher"),
+        (["/r/train_student/a/bundle", "/r/train_student/b/bundle"], "a b"),
+        (["/r/s/a/bundle", "/r/t/a/bundle", "/r/t/b/bundle"], "s/a t/a t/b"),
+        (["/data/real/manifest"], "real"),
+        (["/data/real/manifest", "/data/demo/manifest"], "real demo"),
+        (["/data/real/manifest", "/data/real/other"], "real other"),
+        (["/bundle"], "bundle"),
+        (["/a/bundle", "/a"], "bundle a"),
+    ],
+)
+def test_names_are_short(paths: list[str], names: str) -> None:
+    assert short_names([Path(path) for path in paths], "bundles") == names.split()
+
+
+@given(st.lists(PATH, min_size=1, max_size=6, unique=True))
+def test_names_are_unique_and_none_is_empty(paths: list[Path]) -> None:
+    names = short_names(paths, "bundles")
+    assert len(set(names)) == len(paths) and all(names)
+
+
+def test_a_path_given_twice_is_refused() -> None:
+    with pytest.raises(ConfigError, match="manifests: /a/x is given twice"):
+        short_names([Path("/a/x"), Path("/b"), Path("/a/x")], "manifests")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "contents", "text"),
+    [
+        (0.004, 0.021, 60, "A is better than B on X: SRCC +0.012 [0.004, 0.021] (paired, 95% over"),
+        (-0.021, -0.004, 60, "B is better than A on X: SRCC +0.012 [0.004, 0.021] (paired, 95%"),
+        (-0.004, 0.021, 60, "A and B are not told apart on X: SRCC +0.012 [-0.004, 0.021]"),
+        (0.0, 0.0, 60, "A and B are not told apart on X: SRCC"),
+        (0.004, 0.021, FEW_CONTENTS - 1, f"where {FEW_CONTENTS} are needed"),
+        (math.nan, math.nan, 1, "1 contents, where"),
+    ],
+)
+def test_verdicts(low: float, high: float, contents: int, text: str) -> None:
+    estimate = -0.012 if high < 0 else 0.012
+    found = verdict("A", "B", "X", "srcc", Interval(low, high, estimate, contents))
+    assert text in found
+    if contents < FEW_CONTENTS:
+        assert "better" not in found
+
+
+def test_an_undefined_difference_is_no_verdict() -> None:
+    nothing = Interval(math.nan, math.nan, math.nan, 9)
+    assert "cannot be compared" in verdict("A", "B", "X", "plcc", nothing)
+
+
+def data(models: int) -> tuple[dict[str, list[float]], list[float], list[str]]:
+    rng = np.random.default_rng(5)
+    mos = rng.normal(3, 0.6, 84)
+    scores = {
+        f"m{k}": (mos + (0.1 + 0.5 * k) * rng.normal(size=84)).tolist() for k in range(models)
+    }
+    return scores, mos.tolist(), [f"c{i // 7}" for i in range(84)]
+
+
+def test_every_pair_is_compared_by_both_correlations() -> None:
+    scores, mos, groups = data(3)
+    rows = compare(scores, mos, groups, "X")
+    wanted = [(*pair, s) for pair in combinations(scores, 2) for s in ("srcc", "plcc")]
+    assert [(row["first"], row["other"], row["statistic"]) for row in rows] == wanted
+    for row in rows:
+        f = {"srcc": srcc, "plcc": plcc}[row["statistic"]]
+        expected = f(scores[row["first"]], mos) - f(scores[row["other"]], mos)
+        assert row["difference"] == pytest.approx(expected)
+        assert row["low"] < row["difference"] < row["high"] and row["contents"] == 12
+    assert rows[0]["verdict"].startswith("m0 is better than m1 on X: SRCC +")
+
+
+def test_a_row_has_an_interval_of_every_number() -> None:
+    scores, mos, groups = data(1)
+    row = agreement(scores["m0"], mos, groups)
+    assert set(row["intervals"]) == set(STATISTICS)
+    for name, (low, high) in row["intervals"].items():
+        assert low <= row[name] <= high, name
+    assert [row["low"], row["high"]] == row["intervals"]["srcc"]
+    assert row["rmse"] <= row["rmse_raw"] and row["warning"] == ""
+    few = agreement(scores["m0"][:21], mos[:21], groups[:21])
+    assert few["warning"].startswith("only 3 contents")
+
+
+def test_tables_are_aligned() -> None:
+    lines = aligned(["name", "n"], [["a", "1"], ["longer", "-10.5"]]).splitlines()
+    assert lines == ["name        n", "a           1", "longer  -10.5"]
+
+
+def test_what_is_printed() -> None:
+    scores, mos, groups = data(3)
+    rows = [
+        {"name": name, "table_name": "X", "gmacs": 1.0, "plot": f"{name}.png"}
+        | agreement(values, mos, groups)
+        for name, values in scores.items()
+    ]
+    rows[1]["warning"] = "m1 learned from it"
+    rows[2]["srcc"] = math.nan
+    part = {"name": "m0", "table_name": "X", "column": "by", "value": "", "n": 3, "contents": 1,
+            "srcc": math.nan, "low": math.nan, "high": math.nan, "plcc": math.nan,
+            "rmse_raw": 0.5, "bias": -0.25, "warning": "only 3 videos"}  # fmt: skip
+    bad = {"name": "m0", "table_name": "X", "video": "v.mp4", "mos": 3.0, "score": 1.0,
+           "residual": -2.0}  # fmt: skip
+    result = {"rows": rows, "pairs": compare(scores, mos, groups, "X"), "breakdowns": [part],
+              "worst": [bad]}  # fmt: skip
+    text = told(result, ["by"], worst=True)
+    for words in ("note: m1 learned from it", "m0 is better than m1", "(empty)", "-0.250",
+                  "only 3 videos", "v.mp4", "plot: m2.png", "6 comparisons"):  # fmt: skip
+        assert words in text
+    assert "nan" not in text
+    quiet = told(result | {"pairs": []}, [], worst=False)
+    assert "v.mp4" not in quiet and "(empty)" not in quiet and "comparisons" not in quiet
