@@ -149,12 +149,17 @@ MAY_STAY_UNTYPED = {
         "python export.py --bundle DIR --out *",
     ),
     "another program's, or a machine that is not here (GPUs, clusters, networks)": (
-        "wandb sync*", "ffmpeg *", "docker *", "python -c *", "python -m teachers --download",
+        "wandb sync*", "python dashboard.py*",
+        "python train_teacher.py tracking.project=*", "ffmpeg *", "docker *", "python -c *",
+        "python -m teachers --download",
         "python pseudo_label.py pool=FOLDER store=DIR device*",
         "python pseudo_label.py engine=ray *", "python pseudo_label.py -m shard=*",
         "python pseudo_label.py pool=s3:*", "python pseudo_label.py 'pool=*",
     ),
     "published weights or data sets that are not here": (
+        "python evaluate.py bundles=[A,B] *", "python evaluate.py data=kvq data.root=FOLDER *",
+        "python train_teacher.py data=kvq data.root=FOLDER training=none",
+        "python -m distill.kvq *",
         "python train_teacher.py teacher=fast_vqa training=none data=konvid_1k *",
         "python train_teacher.py teacher=fast_vqa training=none data=manifest *",
         "python train_teacher.py data=kvq data.root=/data/KVQ experiment=*",
@@ -179,7 +184,9 @@ MAY_STAY_UNTYPED = {
         "python evaluate.py bundles=[STUDENT/bundle,ALONE/bundle] *",
         "python pseudo_label.py pool=FOLDER store=DIR dry_run=true",
         "python -m distill.labels DIR", "python -m distill.labels STORE --csv FILE",
-        "python - a.mp4 *",
+        "python - a.mp4 *", "python score.py VIDEO...", "python score.py ~/.cache/*",
+        "python score.py 'videos/*", "python score.py - -0 *",
+        "python evaluate.py by=*",
     ),
 }  # fmt: skip
 
