@@ -40,12 +40,16 @@ class StageConfig:
         reader: how they are decoded.
         seed: of everything random.
         outputs: folder that run directories go to and are found in.
+        report: write ``report.html`` into the run directory at the end (docs/report.md).
+        report_frames: small frames of some videos in that file, which stays on this machine.
     """
 
     data: DataConfig = field(default_factory=DataConfig)
     reader: ReaderConfig = field(default_factory=ReaderConfig)
     seed: int = 0
     outputs: str = "outputs"
+    report: bool = True
+    report_frames: bool = True
 
     def __post_init__(self) -> None:
         between("seed", self.seed, 0, 2**32 - 1)  # numpy's and Lightning's range

@@ -36,6 +36,10 @@ class BundleError(DistillError):
     """A bundle is missing, incomplete, damaged, or not made by this program."""
 
 
+class ReportError(DistillError):
+    """A folder is not what a run leaves, so there is nothing to report."""
+
+
 class ExportError(DistillError):
     """An exported network does not do what it should, so it is not kept."""
 

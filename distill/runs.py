@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass
+from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,10 @@ from distill.errors import ConfigError
 
 CONFIG, RECORD, RESULT, PROBLEMS = "config.yaml", "run.json", "result.json", "problems.csv"
 INPUTS = "inputs.json"
+PREDICTIONS = "predictions_{}.csv"  # of a training by split, of an evaluation by number
 _MAY_CHANGE = (
     "resume", "dry_run", "outputs", "tracking.", "data.num_workers", "training.checkpoint_every",
+    "report",
 )  # fmt: skip
 _PACKAGES = (
     "distill-vqa torch torchvision timm pytorch-lightning hydra-core wandb fvcore decord2 av"
@@ -56,6 +59,7 @@ class Run:
         path.write_text(yaml.safe_dump(options, sort_keys=False), encoding="utf-8")
         record = {
             "command": shlex.join(sys.argv),
+            "date": datetime.now().astimezone().isoformat(sep=" ", timespec="seconds"),
             "python": platform.python_version(),
             "platform": platform.platform(),
             "packages": packages(),

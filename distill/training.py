@@ -95,6 +95,8 @@ class QualityModule(pl.LightningModule):
         torch.manual_seed(seed_of(self.seed, "step", step, self.global_rank))
         loader.batch_sampler.done = batch_idx + 1  # what a checkpoint of this step resumes from
         self.log("train/data_wait", loader.waiting.share())
+        rates = [group["lr"] for group in self.trainer.optimizers[0].param_groups]
+        self.log("lr", max(rates))  # of new layers; pretrained ones keep their ratio to it
 
     def on_train_epoch_start(self) -> None:
         self._sound = 0

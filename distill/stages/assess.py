@@ -16,11 +16,12 @@ from distill.data.features import FeatureStore
 from distill.data.manifest import Manifest, Problem, Row
 from distill.data.reader import VideoReader
 from distill.errors import ManifestError
+from distill.evaluation.predictions import write_predictions
 from distill.inference import Scored, pick_device, score_all
 from distill.metrics import Logistic4, Scores, calibrate, evaluate
 from distill.model import QualityModel
 from distill.options import decoding_workers
-from distill.runs import Run
+from distill.runs import PREDICTIONS, Run
 from distill.stages.feature_cache import cached_features
 from distill.stages.tracked import tell_agreement
 from distill.tracking import Tracker
@@ -130,7 +131,7 @@ def assess(
     contents = [s.row.group for s in sound]
     scores = evaluate(predicted, mos, contents)
     slopes = ContentSlopes.of(predicted.tolist(), mos.tolist(), contents)
-    _report(run, tracker, sound, predicted, scores, reader)
+    _report(run, tracker, sound, predicted, scores, reader, calibration)
     return Fitted(
         model, calibration, scores, trained.minutes, trained.steps, trained.data_wait, slopes
     )
@@ -138,9 +139,11 @@ def assess(
 
 def _report(
     run: Run, tracker: Tracker, sound: list[Scored], predicted: np.ndarray, scores: Scores,
-    reader: VideoReader,
+    reader: VideoReader, calibration: Logistic4,
 ) -> None:  # fmt: skip
     mos = [s.row.mos for s in sound]
+    path = run.folder / PREDICTIONS.format("val")
+    write_predictions(path, sound, predicted.tolist(), calibration)
     plots.scatter(run.plots / "val_scatter.png", predicted.tolist(), mos, scores, "validation")
     plots.worst_cases(run.plots / "val_worst.png", sound, predicted.tolist(), reader)
     tell_agreement(tracker, "val", sound, predicted.tolist(), reader)

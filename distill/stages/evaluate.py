@@ -39,6 +39,7 @@ from distill.specification import find_bundle
 from distill.stages import overlap
 from distill.stages.evaluation_tables import Table, score_table, take_tables
 from distill.stages.inputs import take_bundle
+from distill.stages.report import report
 from distill.stages.tracked import tell_agreement
 from distill.tracking import Tracker
 from distill.tracking.cards import dataset_card, model_card
@@ -105,6 +106,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     _track(tracker, result["rows"], bundles * len(tables))
     this.finish(result)
     log.info(told(result, config.by, config.show_worst))
+    report(out, config, reader)
     return result
 
 

@@ -55,9 +55,12 @@ def finish(sweep: Path) -> Path | None:
     for run in runs:
         print(f"{run['run']:32} {_told(run)}")
     from distill import plots  # matplotlib takes a second, which no other command needs here
+    from distill.stages.report import report_sweep
 
     plots.front(sweep / _PICTURE, trained, [run for run in runs if run["gmacs"] is None])
     print(f"table: {sweep / _TABLE}\npicture: {sweep / _PICTURE}")
+    if (page := report_sweep(sweep)) is not None:
+        print(f"report: {page}")
     return sweep / _PICTURE
 
 

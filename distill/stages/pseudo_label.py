@@ -45,6 +45,7 @@ from distill.stages.inputs import load_manifest, take_bundle, tell_problems
 from distill.stages.label_report import report_labels
 from distill.stages.labelling_precision import tell_precision
 from distill.stages.labelling_progress import Progress, tell_estimate
+from distill.stages.report import report
 from distill.tracking import Tracker
 from distill.tracking.cards import dataset_card, labels_card, model_card
 from distill.tracking.lineage import group_of_bundle
@@ -115,6 +116,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
             report_labels(store.usable(), this, tracker, reader)
         tracker.close()
         this.finish(result)
+        report(out, config, make_reader(**vars(config.reader)))
     return result
 
 

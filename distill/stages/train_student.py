@@ -28,12 +28,13 @@ from distill.bundle import save_bundle
 from distill.config import TrainStudentConfig, to_config
 from distill.data.manifest import Manifest
 from distill.data.reader import VideoReader
+from distill.evaluation.predictions import write_predictions
 from distill.guide import Guide
 from distill.inference import score_all
 from distill.labels import LabelStore
 from distill.metrics import bootstrap_groups, evaluate
 from distill.model import QualityModel
-from distill.runs import Run, first_process
+from distill.runs import PREDICTIONS, Run, first_process
 from distill.stages.assess import Fitted, Trained, assess, scoring_options
 from distill.stages.finetune import fit_two_stages
 from distill.stages.fit import fit
@@ -42,6 +43,7 @@ from distill.stages.inputs import (
     without_weights,
 )
 from distill.stages.label_report import report_targets
+from distill.stages.report import report
 from distill.stages.rounds import told_rounds
 from distill.stages.student_plan import Plan, prepare, told
 from distill.stages.tracked import origins, tell_agreement, tell_inputs
@@ -102,6 +104,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     tracker.makes(model_card(spec), out / "bundle")
     tracker.close()
     this.finish(result)
+    report(out, config, plan.reader)
     log.info("%.1f minutes; bundle: %s", fitted.minutes, out / "bundle")
     log.info("next: python score.py VIDEO_OR_FOLDER")
     return result
@@ -187,6 +190,8 @@ def _test(
         scores.srcc, interval.low, interval.high, interval.n_groups, scores.plcc, scores.krcc,
         scores.rmse_raw,
     )  # fmt: skip
+    path = run.folder / PREDICTIONS.format("test")
+    write_predictions(path, sound, predicted.tolist(), fitted.calibration)
     picture = run.plots / "test_scatter.png"
     plots.scatter(picture, predicted.tolist(), mos.tolist(), scores, "test")
     tracker.picture("plots/test_scatter", picture)

@@ -56,6 +56,7 @@ from distill.stages.inputs import (
 )
 from distill.stages.label_report import report_targets
 from distill.stages.pseudo import choose_labels, examples_of
+from distill.stages.report import report
 from distill.stages.tracked import origins, tell_inputs
 from distill.tracking import Tracker
 from distill.tracking.cards import model_card
@@ -205,6 +206,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
             "teacher: val SRCC %.3f, PLCC %.3f, RMSE %.3f; %.1f minutes", fitted.val.srcc,
             fitted.val.plcc, fitted.val.rmse_raw, fitted.minutes,
         )  # fmt: skip
+    report(out, config, reader)
     log.info("bundle: %s\nnext: python pseudo_label.py", out / "bundle")
     return result
 

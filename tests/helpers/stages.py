@@ -32,12 +32,14 @@ TRAINING = [
 
 
 def run_stage(stage: str, out: Path, *overrides: str, resumed: bool = False) -> dict[str, Any]:
-    """Compose as a door does, and run; tracking is the CSV alone unless an override says more."""
+    """Compose as a door does, and run; no tracker, no report unless an override says more."""
     register_schemas()
     GlobalHydra.instance().clear()
     words = list(overrides)
     if not any(word.startswith("tracking") for word in words):
         words.append("tracking=none")
+    if not any(word.startswith("report") for word in words):
+        words.append("report=false")
     with initialize_config_module("conf", version_base="1.3"):
         config = compose(stage, words)
     return importlib.import_module(f"distill.stages.{stage}").run(config, out, resumed)

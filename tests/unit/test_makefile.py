@@ -63,6 +63,11 @@ class Sandbox:
         path.chmod(0o755)
         return path
 
+    def fake(self, name: str, body: str) -> None:
+        """Put a shell script on PATH."""
+        (self.bins[0] / name).write_text(f"#!/bin/sh\n{body}\n")
+        (self.bins[0] / name).chmod(0o755)
+
     def shim(self, name: str) -> None:
         """Put a pyenv shim of a version that is switched off on PATH."""
         (self.bins[0] / name).write_text(SHIM)
@@ -237,15 +242,34 @@ def test_help_names_every_command(sandbox: Sandbox) -> None:
 
 
 def test_ci_runs_make_test_without_a_terminal(sandbox: Sandbox) -> None:
-    ci = sandbox.checkout / ".ci/run"
-    ci.parent.mkdir()
-    shutil.copy(ROOT / ".ci/run", ci)
-    fake = sandbox.bins[0] / "make"
-    fake.write_text('#!/bin/sh\necho "$PWD|$CI|$*|$(cat)|"\nexit 7\n')
-    fake.chmod(0o755)
-    path = f"{sandbox.bins[0]}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        [ci], env={"PATH": path}, cwd="/", capture_output=True, text=True, input="typed"
-    )
+    sandbox.fake("chromium", "exit 0")
+    done = ci(sandbox, os.environ["PATH"])
     assert done.stdout == f"{sandbox.checkout}|true|test||\n"
     assert done.returncode == 7
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_ci_asks_debian_for_a_browser_and_goes_on_without(sandbox: Sandbox, status: int) -> None:
+    sandbox.fake("id", "echo 0")
+    sandbox.fake("timeout", 'shift; exec "$@"')
+    sandbox.fake("apt-get", f'echo "apt-get $*" >> "$LOG"; exit {status}')
+    tools = sandbox.bins[1]
+    for name in ("bash", "cat", "dirname"):
+        if not (tools / name).exists():
+            (tools / name).symlink_to(shutil.which(name) or pytest.fail(f"{name} is missing"))
+    done = ci(sandbox, str(tools))
+    assert done.stdout == f"{sandbox.checkout}|true|test||\n"
+    assert done.returncode == 7
+    asked = sandbox.log.read_text().splitlines()
+    assert asked[0] == "apt-get -qq update" and asked[-1].endswith(" chromium")
+    assert done.stderr == ("no browser: Debian's chromium could not be installed\n" * status)
+
+
+def ci(sandbox: Sandbox, path: str) -> subprocess.CompletedProcess[str]:
+    """Run .ci/run with a make that says how it was called."""
+    script = sandbox.checkout / ".ci/run"
+    script.parent.mkdir()
+    shutil.copy(ROOT / ".ci/run", script)
+    sandbox.fake("make", 'echo "$PWD|$CI|$*|$(cat)|"\nexit 7')
+    env = {"PATH": f"{sandbox.bins[0]}{os.pathsep}{path}", "LOG": str(sandbox.log)}
+    return subprocess.run([script], env=env, cwd="/", capture_output=True, text=True, input="typed")

@@ -39,7 +39,22 @@ TOP_LEVEL = {
     *("pyproject.toml", "Makefile", "Dockerfile", "README.md", "LICENSE", "CONTRIBUTING.md"),
     *(".gitignore", ".dockerignore", ".pre-commit-config.yaml"),
 }
-TEXT = {".cfg", ".csv", ".json", ".md", ".py", ".sh", ".toml", ".txt", ".yaml", ".yml", ""}
+TEXT = {
+    ".cfg",
+    ".css",
+    ".csv",
+    ".html",
+    ".js",
+    ".json",
+    ".md",
+    ".py",
+    ".sh",
+    ".toml",
+    ".txt",
+    ".yaml",
+    ".yml",
+    "",
+}
 
 
 def _git_files() -> list[Path]:
@@ -96,7 +111,9 @@ def test_wheel_holds_every_source_file_and_no_other(source: Path, wheel: zipfile
         path.relative_to(source).as_posix()
         for package in PACKAGES
         for path in (source / package).rglob("*")
-        if path.suffix in {".py", ".yaml"} or path.name == "measured.csv"
+        if path.suffix in {".py", ".yaml"}
+        or path.name in {"measured.csv", "published.csv"}
+        or path.parent.name == "templates"
     }
     assert any(re.fullmatch(r"conf/[^/]+/[^/]+\.yaml", name) for name in wanted)
     found = {name for name in wheel.namelist() if ".dist-info/" not in name}

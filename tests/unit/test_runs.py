@@ -33,7 +33,7 @@ def test_a_run_holds_config_command_versions_and_git(
     (record,) = json.loads((run.folder / "run.json").read_text(encoding="utf-8"))
     assert record["command"] == "train_student.py +budget=120 'labels=a b'"
     assert record["packages"]["torch"] and record["packages"]["hydra-core"]
-    assert set(record) == {"command", "python", "platform", "packages", "git"}
+    assert set(record) == {"command", "date", "python", "platform", "packages", "git"}
 
 
 def test_problems_and_result(tmp_path: Path) -> None:

@@ -50,3 +50,5 @@ def test_what_was_trained_has_its_front(
     assert [row["val_srcc"] for row in rows] == ["0.8", "", *after]
     assert [row["error"] for row in rows] == ["", told, *("" for _ in after)]
     assert table.with_name("front.png").is_file()
+    page = table.with_name("report.html").read_text(encoding="utf-8")
+    assert told in page and page.count(">0.800</td>") >= 1 + len(after)

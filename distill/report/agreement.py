@@ -1,0 +1,190 @@
+"""Sections on how scores agree with MOS: plots, breakdowns, other tables, other models."""
+
+import math
+from collections import Counter
+from itertools import combinations
+from typing import Any
+
+from markupsafe import Markup
+
+from distill.report import agreement_plots as plots
+from distill.report.blocks import Cell, Figure, Figures, Heading, Section, Table, num, whole
+from distill.report.folder import RunFolder
+from distill.report.frames import embedded
+from distill.report.subjects import Subject, by_place, shown, teacher_of
+from distill.report.text import fixed, interval, is_number
+
+_CLASSES = (2, 12)  # of a column that is a kind of video and no name or number
+_EACH = 3  # videos of a class, at least, on average
+_COLUMNS = 3  # of residuals a model
+_PAIRS = 6  # of models against each other
+_MARKS = 3000  # of the scatter plots of a page: each weighs 170 bytes, and too many hide each other
+
+
+def agreement(run: RunFolder) -> Section | None:
+    """Scatter, calibration and residuals of each model on each table."""
+    blocks: list[Any] = []
+    many = len(run.subjects) > 1
+    for subject in run.subjects:
+        figures = _figures(subject, min(1000, _MARKS // len(run.subjects)))
+        if not figures:
+            continue
+        if many:
+            row = subject.row
+            note = f"SRCC {fixed(row.get('srcc'))} {interval(row.get('low'), row.get('high'))}"
+            blocks.append(Heading(f"{subject.name} · {subject.where}", note))
+        blocks.append(Figures(figures))
+    if not blocks:
+        return None
+    return Section(
+        "agreement", "Scores against MOS",
+        "Points on the dashed line are scored as people did; a bend of the fitted curve is a"
+        " scale that differs, scatter around it is disagreement. Point at a mark to see which video"
+        " it is.",
+        blocks,
+    )  # fmt: skip
+
+
+def _figures(subject: Subject, most: int) -> list[Figure]:
+    if len(subject.videos) < 3:
+        if subject.picture is None:
+            return []
+        image = Markup('<img class="picture" alt="{}" src="{}">').format(
+            f"Scatter plot of {subject.name}, {subject.where}", embedded(subject.picture)
+        )
+        return [Figure("Score against MOS", image, "A picture of an older run, without its data.")]
+    drawn = f"{most} of {len(subject.videos)} videos are drawn; curve and bars are of all."
+    note = drawn if len(subject.videos) > most else ""
+    figures = [Figure("MOS against score", plots.scatter(subject, most), note)]
+    if len(subject.videos) >= 12:
+        figures.append(
+            Figure(
+                "Calibration",
+                plots.calibration(subject),
+                "Above the line: the model scores such videos too low.",
+            )
+        )
+    for column in categories(subject)[:_COLUMNS]:
+        values = [video.extra.get(column, "") for video in subject.videos]
+        figures.append(
+            Figure(
+                f"Residuals by {column}",
+                plots.residuals(subject, column, values, most // 3),
+                "Right of zero: scored better than people did. Numbers: mean, videos.",
+            )
+        )
+    if 2 < len(set(subject.groups)) < len(subject.videos):
+        figures.append(
+            Figure(
+                "Residuals by content",
+                plots.residuals(subject, "content", subject.groups, most // 3),
+                "The contents that are most off on average, at most twelve.",
+            )
+        )
+    return figures
+
+
+def categories(subject: Subject) -> list[str]:
+    """Columns of the manifest that name kinds of videos, in its order."""
+    columns: dict[str, Counter[str]] = {}
+    for video in subject.videos:
+        for name, value in video.extra.items():
+            columns.setdefault(name, Counter())[value] += 1
+    low, high = _CLASSES
+    return [
+        name
+        for name, values in columns.items()
+        if low <= len(values) <= high and values.total() >= _EACH * len(values) and name != "split"
+    ]
+
+
+def breakdown(run: RunFolder) -> Section | None:
+    """The evaluation's table by kinds of videos."""
+    found = run.result.get("breakdowns") or []
+    if not found:
+        return None
+    columns = ["kind", "class", "model", "data", "videos", "contents", "SRCC", "95%", "PLCC",
+               "RMSE", "bias", "note"]  # fmt: skip
+    rows = [
+        [*(Cell(str(r.get(key, ""))) for key in ("column", "value", "name", "table_name")),
+         whole(r.get("n")), whole(r.get("contents")),
+         num(r.get("srcc")), Cell(interval(r.get("low"), r.get("high")), r.get("low")),
+         num(r.get("plcc")), num(r.get("rmse_raw")), num(r.get("bias"), sign=True),
+         Cell(str(r.get("warning") or ""))]
+        for r in found
+    ]  # fmt: skip
+    words = frozenset({"kind", "class", "model", "data", "note"})
+    return Section(
+        "breakdown", "By kind of video",
+        "Where the model is weak: a low SRCC within a kind, or a bias (mean of score minus MOS)"
+        " that favours it. Within a narrow kind every SRCC is lower than over all.",
+        [Table(columns, rows, words).without_constant("data", "note", "model")],
+    )  # fmt: skip
+
+
+def across(run: RunFolder) -> Section | None:
+    """Models by tables, where there are several tables."""
+    tables = list(dict.fromkeys(s.where for s in run.subjects))
+    if run.kind != "evaluate" or len(tables) < 2:
+        return None
+    names = list(dict.fromkeys(s.name for s in run.subjects))
+    held = {(s.name, s.where): s for s in run.subjects}
+    rows = []
+    for name in names:
+        row = [Cell(name)]
+        for table in tables:
+            subject = held.get((name, table))
+            value = shown(subject.row, "srcc") if subject else math.nan
+            shade = "" if math.isnan(value) else f"h{min(9, max(0, int(10 * value)))}"
+            row.append(Cell(fixed(value), None if math.isnan(value) else value, shade))
+        rows.append(row)
+    return Section(
+        "across", "Across data sets",
+        "SRCC of each model on each table: darker is better. Compare down a column; between columns"
+        " the videos and the labels differ.",
+        [Table(["model", *tables], rows, frozenset({"model"}))],
+    )  # fmt: skip
+
+
+def against(run: RunFolder) -> Section | None:
+    """Models against each other on the videos that both scored."""
+    pairs: list[tuple[Subject, Subject]] = []
+    if run.kind == "evaluate":
+        pairs = [(a, b) for a, b in combinations(run.subjects, 2) if a.where == b.where]
+    elif run.kind == "train_student":
+        teacher = teacher_of(run)
+        students = [s for s in run.subjects if s.split == "val"]
+        pairs = [(teacher, s) for s in students] if teacher else []
+    figures = []
+    for a, b in pairs[:_PAIRS]:
+        first, other = by_place(a.videos), by_place(b.videos)
+        both = [place for place in first if place in other]
+        if len(both) < 3:
+            continue
+        x = Subject(a.name, a.table, a.split, a.row, [first[place] for place in both])
+        y = Subject(b.name, b.table, b.split, b.row, [other[place] for place in both])
+        label = f"Scores of {b.name} against those of {a.name}, {b.where}: {len(both)} videos"
+        note = _agree(x, y)
+        figures.append(
+            Figure(f"{b.name} against {a.name}", plots.against(x, y, label, _MARKS // _PAIRS), note)
+        )
+    if not figures:
+        return None
+    return Section(
+        "against",
+        "Student against teacher" if run.kind == "train_student" else "Models against each other",
+        "Far from the line the two disagree: videos to look at, and the ones where they would add"
+        " something to each other.",
+        [Figures(figures, "thirds")],
+    )  # fmt: skip
+
+
+def _agree(x: Subject, y: Subject) -> str:
+    from distill.metrics import srcc
+
+    value = srcc(x.scores, y.scores)
+    off = srcc(x.scores - x.mos, y.scores - y.mos)
+    told = f"Their scores correlate by {fixed(value, 2)} (SRCC)"
+    if is_number(off):
+        told += f", their errors by {fixed(off, 2)}"
+    return told + "."

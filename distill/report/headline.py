@@ -1,0 +1,191 @@
+"""The top of the page: what was measured, how sure it is, and what a reader must know first."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from distill.report import agreement_plots as plots
+from distill.report.blocks import (
+    Cell,
+    Figure,
+    Figures,
+    Lines,
+    Section,
+    Table,
+    Tile,
+    Tiles,
+    cost,
+    num,
+    whole,
+)
+from distill.report.folder import RunFolder
+from distill.report.subjects import SPLITS, Subject, shown
+from distill.report.text import count, fixed, gmacs, interval, is_number
+
+FEW_CONTENTS = 20  # below, a bootstrap interval over contents is too narrow (docs/evaluation.md)
+
+
+def headline(run: RunFolder) -> Section | None:
+    """The main numbers; None where the run has none."""
+    if run.kind == "pseudo_label":
+        return _of_labels(run)
+    if not run.subjects:
+        return None
+    if run.kind == "evaluate" and len(run.subjects) > 1:
+        return _of_several(run)
+    return _of_one(run)
+
+
+def banners(run: RunFolder) -> list[str]:
+    """What must be known before any number is believed."""
+    told = []
+    if not run.result and run.kind != "sweep":
+        told.append("This run has not finished: it has no result yet.")
+    data = (run.spec.get("provenance") or {}).get("data")
+    demo = bool(data) and Path(str(data)).parent.name.startswith("demo")
+    if demo or any(s.row.get("demo") for s in run.subjects):
+        told.append("Demo data only: the labels are VMAF of synthetic clips, no one's opinions.")
+    uncalibrated = [s.name for s in run.subjects if s.row.get("calibrated") is False]
+    if run.spec and run.spec.get("calibration") is None:
+        uncalibrated.append(str(run.spec.get("role", "the model")))
+    if uncalibrated:
+        names = ", ".join(dict.fromkeys(uncalibrated))
+        told.append(f"Not calibrated: {names}. The scores are on no MOS scale; only ranks count.")
+    warned = [str(s.row["warning"]) for s in run.subjects if s.row.get("warning")]
+    if warned:
+        told += [f"{text[:1].upper()}{text[1:].rstrip('.')}." for text in dict.fromkeys(warned)]
+    else:
+        few = {
+            s.where: int(s.row["contents"])
+            for s in run.subjects
+            if is_number(s.row.get("contents")) and s.row["contents"] < FEW_CONTENTS
+        }
+        if few:
+            where = "; ".join(f"{count(n, 'content')} in {where}" for where, n in few.items())
+            told.append(f"Only {where}: intervals over so few are too narrow.")
+    return told
+
+
+def _of_one(run: RunFolder) -> Section:
+    tested = [s for s in run.subjects if s.split == "test"]
+    main = (tested or run.subjects)[0]
+    tiles = _tiles(main)
+    for other in run.subjects:
+        if other is not main:
+            ends = interval(other.row.get("low"), other.row.get("high"))
+            value = fixed(other.row.get("srcc"))
+            tiles.insert(1, Tile(f"SRCC, {SPLITS.get(other.split, other.split)}", value, ends))
+    budget = run.result.get("budget")
+    held = f", budget {gmacs(budget)}" if is_number(budget) else ""
+    if is_number(main.row.get("gmacs")):
+        params = f"{fixed(main.row.get('params_m'), 2)} M parameters"
+        tiles.append(Tile(f"GMACs a video{held}", gmacs(main.row["gmacs"]), params))
+    if is_number(run.result.get("minutes")):
+        steps = run.result.get("steps")
+        note = count(int(steps), "step") if is_number(steps) else ""
+        tiles.append(Tile("training", f"{run.result['minutes']:.1f} min", note))
+    blocks: list[Any] = [Tiles(tiles)]
+    verdicts = _verdicts(run)
+    if verdicts:
+        blocks.append(Lines(verdicts))
+    name = f"the {main.name}" if main.name in ("teacher", "student") else main.name
+    return Section(
+        "result", "Result", f"How well {name} orders and scores the {_how_many(main)} of"
+        f" {main.where}; brackets are 95% intervals over source contents.", blocks,
+    )  # fmt: skip
+
+
+def _tiles(subject: Subject) -> list[Tile]:
+    row = subject.row
+    return [
+        Tile(f"SRCC, {SPLITS.get(subject.split, subject.split)}" if subject.split else "SRCC",
+             fixed(row.get("srcc")), interval(row.get("low"), row.get("high"))),
+        Tile("PLCC", fixed(row.get("plcc")), f"fitted {fixed(row.get('plcc_fitted'))}"),
+        Tile("RMSE", fixed(row.get("rmse_raw")), f"fitted {fixed(row.get('rmse'))}"),
+    ]  # fmt: skip
+
+
+def _how_many(subject: Subject) -> str:
+    videos, contents = subject.row.get("n"), subject.row.get("contents")
+    told = count(int(videos), "video") if is_number(videos) else "videos"
+    return f"{told} ({count(int(contents), 'content')})" if is_number(contents) else told
+
+
+def _of_several(run: RunFolder) -> Section:
+    columns = ["model", "data", "SRCC", "95%", "PLCC", "PLCC fitted", "RMSE", "RMSE fitted",
+               "GMACs", "M parameters", "KRCC", "same-content pairs", "videos",
+               "contents"]  # fmt: skip
+    best: dict[str, float] = {}
+    for s in run.subjects:
+        value = shown(s.row, "srcc")
+        if not math.isnan(value):
+            best[s.where] = max(best.get(s.where, -math.inf), value)
+    rows = []
+    for s in run.subjects:
+        r = s.row
+        top = "best" if shown(r, "srcc") == best.get(s.where) else ""
+        rows.append(
+            [Cell(s.name), Cell(s.where), Cell(fixed(r.get("srcc")), r.get("srcc"), top),
+             Cell(interval(r.get("low"), r.get("high")), r.get("low")),
+             *(num(r.get(key)) for key in ("plcc", "plcc_fitted", "rmse_raw", "rmse")),
+             cost(r.get("gmacs")), num(r.get("params_m"), 2), num(r.get("krcc")),
+             num(r.get("pair_accuracy")), whole(r.get("n")), whole(r.get("contents"))]
+        )  # fmt: skip
+    table = Table(
+        columns, rows, frozenset({"model", "data"}),
+        note="PLCC and RMSE are of the scores as they are; fitted is after a 4-parameter logistic"
+        " on these very videos, as most papers print it. Bold: highest SRCC of a table, which is no"
+        " verdict; those stand above.",
+    ).without_constant("data", "videos", "contents")  # fmt: skip
+    blocks: list[Any] = [table]
+    verdicts = _verdicts(run)
+    picture = plots.dots(run.subjects, wide=True) + plots.dots(run.subjects, wide=False)
+    figure = Figures([Figure("SRCC with 95% over contents", picture, style="full")])
+    if verdicts:
+        blocks = [Lines(verdicts), table]
+    names = list(dict.fromkeys(s.name for s in run.subjects))
+    tables = list(dict.fromkeys(s.where for s in run.subjects))
+    return Section(
+        "result", "Result",
+        f"{count(len(names), 'model')} on {', '.join(tables)}: trust a verdict that says better,"
+        " not a difference of two numbers, since the models are compared on the same contents.",
+        [*blocks, figure],
+    )  # fmt: skip
+
+
+def _verdicts(run: RunFolder) -> list[str]:
+    """Sentences on pairs of models; older evaluations give the numbers alone."""
+    told = []
+    for pair in run.result.get("pairs") or []:
+        if pair.get("verdict"):
+            told.append(str(pair["verdict"]))
+        elif is_number(pair.get("srcc_difference")):
+            names = {str(s.row.get("bundle")): s.name for s in run.subjects}
+            first, other = (
+                names.get(str(pair.get(k)), str(pair.get(k))) for k in ("first", "other")
+            )
+            told.append(
+                f"{first} minus {other}: SRCC {fixed(pair['srcc_difference'], sign=True)}"
+                f" {interval(pair.get('low'), pair.get('high'))} (paired)"
+            )
+    return told
+
+
+def _of_labels(run: RunFolder) -> Section | None:
+    result = run.result
+    if "labelled" not in result:
+        return None
+    tiles = [Tile("videos labelled", str(result["labelled"]))]
+    tiles.append(Tile("failed", str(result.get("failed", 0)), "each with a reason, below"
+                      if result.get("failed") else ""))  # fmt: skip
+    if is_number(result.get("mean")):
+        ends = f"{fixed(result.get('low'), 2)} to {fixed(result.get('high'), 2)}"
+        tiles.append(Tile("mean score", fixed(result["mean"], 2), ends))
+    if is_number(result.get("spread")):
+        tiles.append(Tile("members differ by", fixed(result["spread"], 3), "mean deviation"))
+    if is_number(result.get("data_wait")):
+        tiles.append(Tile("waiting for videos", f"{result['data_wait']:.0%}", "of the time"))
+    return Section(
+        "result", "Result", "What the teacher said of the pool; where its members differ much, its"
+        " label is worth less.", [Tiles(tiles)],
+    )  # fmt: skip

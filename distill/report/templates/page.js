@@ -1,0 +1,102 @@
+"use strict";
+(() => {
+  const tip = document.getElementById("tip");
+  const reach = 22; // pixels around the pointer in which a mark is found
+  let pointed = null;
+
+  const hide = () => {
+    tip.hidden = true;
+    if (pointed) pointed.classList.remove("pointed");
+    pointed = null;
+  };
+
+  const nearest = (plot, x, y) => {
+    let found = null;
+    let least = reach * reach;
+    for (const mark of plot.querySelectorAll("[data-tip]")) {
+      const box = mark.getBoundingClientRect();
+      const dx = Math.max(box.left - x, 0, x - box.right);
+      const dy = Math.max(box.top - y, 0, y - box.bottom);
+      const centre = (box.left + box.right) / 2 - x;
+      const middle = (box.top + box.bottom) / 2 - y;
+      // Of marks that overlap, the one whose centre is nearest.
+      const far = dx * dx + dy * dy + (centre * centre + middle * middle) * 1e-3;
+      if (far < least) [least, found] = [far, mark];
+    }
+    return found;
+  };
+
+  const point = (event) => {
+    const plot = event.target.closest ? event.target.closest("svg.plot") : null;
+    const mark = plot && nearest(plot, event.clientX, event.clientY);
+    if (!mark) return hide();
+    if (mark !== pointed) {
+      hide();
+      pointed = mark;
+      mark.classList.add("pointed");
+      tip.textContent = mark.dataset.tip;
+      // A modal dialog is above everything else but what is in it.
+      (mark.closest("dialog") || document.body).append(tip);
+      tip.hidden = false;
+    }
+    const box = mark.getBoundingClientRect();
+    const width = tip.offsetWidth;
+    const height = tip.offsetHeight;
+    const left = Math.min(Math.max(8, (box.left + box.right - width) / 2), innerWidth - width - 8);
+    const above = box.top - height - 10;
+    tip.style.left = `${left}px`;
+    tip.style.top = `${above > 8 ? above : box.bottom + 10}px`;
+  };
+
+  document.addEventListener("pointermove", point);
+  document.addEventListener("pointerdown", point);
+  document.addEventListener("scroll", hide, { passive: true, capture: true });
+
+  for (const table of document.querySelectorAll("table.sortable")) {
+    const heads = [...table.tHead.rows[0].cells];
+    const body = table.tBodies[0];
+    heads.forEach((head, column) => {
+      head.querySelector("button").addEventListener("click", () => {
+        // Numbers begin with the largest, text with A.
+        const numeric = head.classList.contains("num");
+        const before = head.getAttribute("aria-sort");
+        const first = numeric ? "descending" : "ascending";
+        const second = numeric ? "ascending" : "descending";
+        const order = before === first ? second : first;
+        heads.forEach((other) => other.setAttribute("aria-sort", "none"));
+        head.setAttribute("aria-sort", order);
+        const sign = order === "ascending" ? 1 : -1;
+        const value = (row) => {
+          const cell = row.cells[column];
+          if (!numeric) return cell.textContent;
+          return cell.dataset.sort === undefined ? null : Number(cell.dataset.sort);
+        };
+        const compare = (a, b) => {
+          const [x, y] = [value(a), value(b)];
+          if (x === null || y === null) return (x === null) - (y === null); // unknown comes last
+          return sign * (numeric ? x - y : x.localeCompare(y, "en", { numeric: true }));
+        };
+        body.append(...[...body.rows].sort(compare));
+      });
+    });
+  }
+
+  const large = document.getElementById("large");
+  const inside = large.querySelector(".body");
+  const enlarge = (card) => {
+    hide();
+    inside.replaceChildren(...[...card.children].map((child) => child.cloneNode(true)));
+    large.showModal();
+  };
+  for (const card of document.querySelectorAll(".card")) {
+    card.addEventListener("click", () => enlarge(card));
+    card.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" && event.key !== " ") return;
+      event.preventDefault();
+      enlarge(card);
+    });
+  }
+  large.querySelector(".close").addEventListener("click", () => large.close());
+  large.addEventListener("click", (event) => { if (event.target === large) large.close(); });
+  large.addEventListener("close", () => { hide(); document.body.append(tip); });
+})();

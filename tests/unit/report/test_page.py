@@ -1,0 +1,288 @@
+"""The page as HTML: it loads nothing, escapes everything, and lacks what the run lacks."""
+
+import base64
+import csv
+import io
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from distill.errors import ReportError
+from distill.report import write_report
+from distill.report.__main__ import run
+from distill.report.frames import Frames
+from tests.helpers import report_folders as made
+from tests.helpers.grey_videos import Grey
+
+VOID = {"meta", "img", "br", "hr", "line", "path", "circle", "rect", "polygon"}
+
+
+class Page(HTMLParser):
+    """Elements with their attributes, the text of each kind, and whether tags are balanced."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.texts: list[tuple[str, str]] = []
+        self.source = path.read_text(encoding="utf-8")
+        self.feed(self.source)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"</{tag}> closes another element"
+
+    def handle_data(self, data: str) -> None:
+        if data.strip():
+            self.texts.append((self.open[-1] if self.open else "", data.strip()))
+
+    def of(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    @property
+    def sections(self) -> list[str]:
+        return [str(a["id"]) for a in self.of("section")]
+
+    @property
+    def words(self) -> str:
+        return " ".join(text for tag, text in self.texts if tag not in ("script", "style"))
+
+
+def page(folder: Path, **kwargs: Any) -> Page:
+    return Page(write_report(folder, kwargs.pop("reader", None), **kwargs))
+
+
+FOLDERS = {"evaluation": made.evaluation, "student": made.student, "sweep": made.sweep}
+
+
+@pytest.mark.parametrize("kind", FOLDERS)
+def test_the_page_loads_nothing_and_every_plot_has_words(kind: str, tmp_path: Path) -> None:
+    found = page(FOLDERS[kind](tmp_path / "run"))
+    assert not found.open
+    for tag, attributes in found.elements:
+        assert not [name for name in attributes if name.startswith("on")], (tag, attributes)
+        assert "style" not in attributes, "the policy refuses it"
+        for name in ("src", "href", "xlink:href", "action", "data"):
+            value = attributes.get(name)
+            assert value is None or value.startswith(("data:image/", "#")), (tag, value)
+    assert not found.of("link") and not found.of("iframe") and len(found.of("script")) == 1
+    assert "@import" not in found.source and "url(" not in found.source
+    plots = [a for a in found.of("svg") if "plot" in str(a.get("class", "")).split()]
+    assert plots
+    for plot in plots:
+        assert plot["role"] == "img" and len(str(plot["aria-label"])) > 10
+    assert all(a.get("alt") for a in found.of("img"))
+    assert re.search(r"script-src 'sha256-[\w+/=]+'", found.source)
+
+
+@pytest.mark.parametrize("kind", FOLDERS)
+def test_the_same_folder_gives_the_same_page(kind: str, tmp_path: Path) -> None:
+    folder = FOLDERS[kind](tmp_path / "run")
+    first = write_report(folder, None, tmp_path / "first.html").read_bytes()
+    assert write_report(folder, None, tmp_path / "other.html").read_bytes() == first
+    assert not [p for p in tmp_path.iterdir() if p.suffix == ".tmp"]
+
+
+def test_names_of_videos_are_text(tmp_path: Path) -> None:
+    found = page(made.evaluation(tmp_path / "run"))
+    assert "{{ 7 * 7 }} {% raw %} & \ufffd gpj" in found.words
+    assert made.HOSTILE[0] in found.words and made.HOSTILE[1] in found.words
+    assert "<script>document.title" not in found.source.replace('title="owned"', "").lower()
+    assert not [a for a in found.of("img") if a.get("src") == "x"]
+    assert "\u202e" not in found.source and "\u200b" not in found.source
+    assert made.KINDS[2] in found.words
+    assert "<b>broken</b>" in found.words and not found.of("b")
+
+
+def test_an_evaluation_has_every_section(tmp_path: Path) -> None:
+    found = page(made.evaluation(tmp_path / "run", models=2, tables=2))
+    assert found.sections == [
+        "result", "across", "agreement", "against", "breakdown", "cost", "videos", "problems",
+        "provenance",
+    ]  # fmt: skip
+    words = found.words
+    assert "model 0 <i> is better than model 1 <i> on table 0" in words
+    assert "Only 6 contents." in words  # the warning of the evaluation itself
+    assert "60 videos could not be used" in words and "10 more are in" in words
+    assert "0123456789abcdef, with changes that are not committed" in words
+    assert "2026-05-01 12:00:00+02:00" in words
+    assert "KVQ, test — other videos, not comparable with the above" in words
+    assert "frames are left out of this report" in words
+
+
+def test_a_student_has_its_own_sections(tmp_path: Path) -> None:
+    found = page(made.student(tmp_path / "run"))
+    assert found.sections == ["result", "agreement", "cost", "learning", "videos", "provenance"]
+    words = found.words
+    assert "Demo data only" in words and "Not calibrated: student" in words
+    assert "budget 120" in words and "[0.700, 0.950]" in words
+    assert "stage 1 in 2 starts" in words
+
+
+def test_a_sweep_says_what_was_not_trained(tmp_path: Path) -> None:
+    found = page(made.sweep(tmp_path / "run"))
+    assert found.sections == ["runs", "cost", "provenance"]
+    assert "<b>no student is so small</b>" in found.words
+    assert "clips, validation" in found.words and "clips, test" in found.words
+
+
+def test_labels_show_their_doubt_and_what_failed(tmp_path: Path) -> None:
+    teacher = made.student(tmp_path / "teacher")
+    found = page(made.labels(tmp_path / "run", teacher))
+    assert found.sections == ["result", "labels", "provenance"]
+    words = found.words
+    assert "<b>torn</b>" in words and not found.of("b")
+    assert "MOS of validation (24)" in words  # of the teacher, beside the labels
+    assert "pseudo-labels (30)" in words
+    cards = [a for a in found.of("div") if a.get("role") == "button"]
+    assert cards[0]["aria-label"] == f"enlarge {made.HOSTILE[0]}"  # its members differ most
+    assert len(cards) == 12
+
+
+def test_a_student_is_shown_beside_its_teacher(tmp_path: Path) -> None:
+    teacher, run_ = made.student(tmp_path / "teacher"), made.student(tmp_path / "run")
+    store = made.labels(tmp_path / "labels", teacher) / "store"
+    made.dump(run_ / "inputs.json", {"labels": str(store)})
+    found = page(run_)
+    assert "against" in found.sections and "Student against teacher" in found.words
+    assert "Their scores correlate by 1.00 (SRCC), their errors by 1.00." in found.words
+    shutil.rmtree(store)  # as where the labels came from another machine
+    assert "against" not in page(run_).sections
+
+
+def test_a_model_that_says_one_thing_has_a_page(tmp_path: Path) -> None:
+    folder = made.evaluation(tmp_path / "run")
+    result = json.loads((folder / "result.json").read_text())
+    for row in result["rows"]:
+        row |= dict.fromkeys(("srcc", "plcc", "plcc_fitted", "krcc", "low", "high", "gmacs"))
+    made.dump(folder / "result.json", result)
+    for path in folder.glob("predictions_*.csv"):
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [row | {"score": "3", "group": ""} for row in csv.DictReader(file)][:4]
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    found = page(folder)
+    assert "agreement" in found.sections and not re.search(r"\bnan\b", found.words, re.I)
+    assert not re.search(r'="[^"]*\bnan\b', found.source)
+
+
+def test_sections_without_data_vanish(tmp_path: Path) -> None:
+    folder = made.evaluation(tmp_path / "run", models=1)
+    (folder / "problems.csv").unlink()
+    (folder / "predictions_1.csv").unlink()
+    result = json.loads((folder / "result.json").read_text())
+    (folder / "result.json").write_text(json.dumps({"rows": result["rows"], "pairs": []}))
+    (folder / "run.json").unlink()
+    assert page(folder).sections == ["result", "cost", "provenance"]
+
+
+def test_an_evaluation_of_older_versions_is_read(tmp_path: Path) -> None:
+    folder = made.evaluation(tmp_path / "run")
+    result = json.loads((folder / "result.json").read_text())
+    keys = ("bundle", "role", "table", "split", "srcc", "plcc", "low", "high", "gmacs", "n")
+    rows = [{key: row[key] for key in keys} for row in result["rows"]]
+    for row, name in zip(rows, ("a", "b"), strict=True):
+        row["bundle"] = f"/outputs/train_student/{name}/bundle"
+    pair = {"first": rows[0]["bundle"], "other": rows[1]["bundle"], "srcc_difference": -0.0123,
+            "low": -0.05, "high": 0.02}  # fmt: skip
+    (folder / "result.json").write_text(json.dumps({"rows": rows, "pairs": [pair]}))
+    words = page(folder).words
+    assert "a minus b: SRCC −0.012 [−0.050, 0.020] (paired)" in words
+
+
+def test_an_unfinished_run_says_so(tmp_path: Path) -> None:
+    folder = made.student(tmp_path / "run")
+    (folder / "result.json").unlink()
+    found = page(folder)
+    assert "This run has not finished" in found.words
+    assert "learning" in found.sections
+
+
+def test_frames_of_sound_videos_and_reasons_of_others(tmp_path: Path) -> None:
+    root = tmp_path / "videos"
+    (root / "clips").mkdir(parents=True)
+    (root / "clips" / "video_9.mp4").write_text("130")
+    (root / "clips" / "video_10.mp4").write_text("-")
+    folder = made.evaluation(tmp_path / "run", models=1, root=root)
+    path = folder / "predictions_1.csv"
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [
+            row | {"score": "9.5"}  # the worst, which are shown
+            for row in csv.DictReader(file)
+            if row["video"] in ("clips/video_9.mp4", "clips/video_10.mp4")
+        ]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    reader = Grey()
+    found = page(folder, reader=reader)
+    pictures = found.of("img")
+    assert pictures and {a["alt"] for a in pictures} == {"middle frame of clips/video_9.mp4"}
+    image = Image.open(io.BytesIO(base64.b64decode(str(pictures[0]["src"]).split(",")[1])))
+    assert image.size == (40, 30) and image.getpixel((20, 15)) == (130, 130, 130)
+    assert reader.frames_read == 1  # a video is decoded once, wherever it is shown
+    assert "no picture" in found.words
+    assert not page(folder).of("img")
+
+
+def test_frames_end_where_the_page_would_grow_too_large(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_text("90")
+    frames = Frames(Grey(), most=1)
+    assert frames.of(str(tmp_path / "a")).image
+    assert frames.of(str(tmp_path / "b")).reason == "the report has as many frames as it may"
+    assert frames.of(str(tmp_path / "a")).image  # is known already
+    assert "not on this machine" in Frames(Grey()).of("s3://bucket/a.mp4").reason
+
+
+@pytest.mark.parametrize(("models", "tables"), [(2, 1), (4, 3)])
+def test_a_page_of_many_videos_stays_small(models: int, tables: int, tmp_path: Path) -> None:
+    """With what frames may add, 1.6 MB, it is under 3 MB."""
+    folder = made.evaluation(tmp_path / "run", models, tables, videos=2500)
+    found = page(folder)
+    assert len(found.source) < 1.4e6
+    most = min(1000, 3000 // (models * tables))
+    assert f"{most} of 2500 videos are drawn" in found.words
+
+
+def test_folders_that_are_no_runs_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ReportError, match="no such folder"):
+        write_report(tmp_path / "gone", None)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ReportError, match=r"neither config\.yaml and result\.json"):
+        write_report(tmp_path / "empty", None)
+    folder = made.evaluation(tmp_path / "run")
+    (folder / "result.json").write_text("{")
+    with pytest.raises(ReportError, match=r"result\.json: not readable as JSON"):
+        write_report(folder, None)
+    shutil.rmtree(folder)
+    with pytest.raises(ReportError, match="cannot be written"):
+        write_report(made.sweep(tmp_path / "s"), None, tmp_path / "no" / "such" / "r.html")
+
+
+def test_the_command_writes_where_it_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = made.evaluation(tmp_path / "run")
+    assert run([str(folder), "--no-frames", "--out", str(tmp_path / "page.html")]) == 0
+    assert capsys.readouterr().out == f"report: {tmp_path / 'page.html'}\n"
+    assert not (folder / "report.html").exists()
+    assert run([str(folder), "--no-frames"]) == 0
+    assert (folder / "report.html").is_file()
