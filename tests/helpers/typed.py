@@ -66,6 +66,10 @@ TYPED = [
     _typed("python score.py FOLDER", "--workers", "0", prints="a.mp4"),
     _typed("python export.py --out exported", "--clips", "FOLDER", prints="model.onnx"),
     _typed("python score.py FOLDER --bundle exported", "--workers", "0", prints="a.mp4"),
+    _typed(
+        "python -m distill.report FOLDER --no-frames --out report.html",
+        put={"FOLDER": "outputs/train_teacher/first"}, prints="report.html",
+    ),
     # A user's own videos.
     _typed(
         "python train_teacher.py data=manifest data.manifest=videos.csv", *_PLAN, prints="plan:"
@@ -184,9 +188,7 @@ MAY_STAY_UNTYPED = {
         "python evaluate.py bundles=[STUDENT/bundle,ALONE/bundle] *",
         "python pseudo_label.py pool=FOLDER store=DIR dry_run=true",
         "python -m distill.labels DIR", "python -m distill.labels STORE --csv FILE",
-        "python - a.mp4 *", "python score.py VIDEO...", "python score.py ~/.cache/*",
-        "python score.py 'videos/*", "python score.py - -0 *",
-        "python evaluate.py by=*",
+        "python - a.mp4 *", "python evaluate.py by=*", "python -m distill.report outputs/*",
     ),
 }  # fmt: skip
 

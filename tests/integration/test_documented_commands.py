@@ -80,7 +80,7 @@ def _takes(path: str, words: list[str], monkeypatch: pytest.MonkeyPatch) -> bool
         file = ROOT / name.replace(".", "/") / "__main__.py"
     assert file.is_file(), f"there is no {name}"
     of_its_own = file.parent.name in ("benchmarks", "helpers", "students")
-    if of_its_own and "argparse" not in file.read_text(encoding="utf-8"):
+    if of_its_own and "import argparse" not in file.read_text(encoding="utf-8"):
         return False
     real = argparse.ArgumentParser.parse_args
 

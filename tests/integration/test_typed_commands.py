@@ -91,15 +91,10 @@ def _kvq(data: Path, rows: list[Row]) -> None:
 def _words(entry: Typed, session: Path) -> list[str]:
     """What is typed: the page's words with what stands for placeholders, and those added."""
     words = [*Command("", 0, entry.text).words[1:], *entry.added]
-    put = dict(entry.put)
-    words = [(put.get(word.partition("=")[2], "") and _swap(word, put)) or word for word in words]
-    # /data/KVQ of the pages is a folder of the session; Hydra looks for FOLDER from here too.
+    for placeholder, file in entry.put:
+        words = [re.sub(rf"(^|=){placeholder}$", rf"\g<1>{file}", word) for word in words]
+    # /data/KVQ of the pages is a folder of the session.
     return [re.sub(r"(?<![\w/])/data/", f"{session}/data/", word) for word in words]
-
-
-def _swap(word: str, put: dict[str, str]) -> str:
-    name, _, value = word.partition("=")
-    return f"{name}={put[value]}"
 
 
 @pytest.mark.slow

@@ -109,6 +109,7 @@ def test_a_library_is_known_to_those_who_may(library: str) -> None:
 NAME_DATA_SETS = {
     "distill.stages.ladder_options",  # as many pairs as KVQ's test has
     "distill.evaluation.telling",
+    "distill.stages.evaluate",
     "distill.report.cost",
 }
 
