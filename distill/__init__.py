@@ -18,7 +18,15 @@ __version__ = "0.1.0"
 
 
 def load(folder: "str | os.PathLike[str]", **options: Any) -> "Scorer":
-    """Load a bundle or an export to score videos; see :func:`distill.deploy.scorer.load`."""
+    """Load a bundle or an export to score videos; see :func:`distill.deploy.scorer.load`.
+
+    Logs a warning where its scores are no MOS; ``Scorer.warning`` says why.
+    """
+    import logging
+
     from distill.deploy.scorer import load  # and with it, perhaps, torch
 
-    return load(folder, **options)
+    model = load(folder, **options)
+    if model.banner:
+        logging.getLogger(__name__).warning(model.banner)
+    return model

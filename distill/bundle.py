@@ -8,6 +8,7 @@ import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
 from safetensors import SafetensorError
@@ -63,6 +64,9 @@ class Bundle:
         return float(self.calibration(raw))
 
 
+_SHARED: "WeakValueDictionary[tuple[Path, int], Bundle]" = WeakValueDictionary()
+
+
 def save_bundle(
     folder: Path,
     model: QualityModel,
@@ -76,6 +80,7 @@ def save_bundle(
     metrics: dict[str, Any],
     test_views: int = 1,
     slopes: ContentSlopes | None = None,
+    score_range: tuple[float, float] | None = None,
 ) -> dict[str, Any]:
     """Write a bundle; ``spec.json`` comes last, so a folder without it is no bundle.
 
@@ -91,6 +96,7 @@ def save_bundle(
         metrics: what it measured, for the README.
         test_views: looks at each video that the calibration was fitted with.
         slopes: what its scores are worth between contents and within them.
+        score_range: lowest and highest MOS that it learned from and was chosen on.
 
     Returns:
         The specification.
@@ -118,6 +124,7 @@ def save_bundle(
         "licenses": licenses,
         "metrics": metrics,
         "content_slopes": asdict(slopes) if slopes else None,
+        "score_range": list(score_range) if score_range else None,
     }
     (folder / README).write_text(_readme(spec), encoding="utf-8")
     (folder / SPEC).write_text(json.dumps(spec, indent=2) + "\n", encoding="utf-8")
@@ -156,6 +163,20 @@ def load_bundle(folder: Path) -> Bundle:
         raise BundleError(f"{weights}: does not fit {cls.__name__}: {first}") from error
     calibration = calibration_of(spec, folder)
     return Bundle(model.eval(), _with_changes(spec, model, folder), folder, calibration)
+
+
+def shared_bundle(folder: Path) -> Bundle:
+    """As ``load_bundle``, but one for all that hold it at a time, none of whom may change it.
+
+    Heavy teachers take their time and memory.
+    """
+    spec = folder / SPEC
+    key = (folder, spec.stat().st_mtime_ns if spec.is_file() else 0)  # none: load_bundle tells
+    bundle = _SHARED.get(key)
+    if bundle is None:
+        with torch.random.fork_rng(devices=[]):  # whoever draws next draws the same, loaded or not
+            bundle = _SHARED[key] = load_bundle(folder)
+    return bundle
 
 
 def _with_changes(spec: dict[str, Any], model: QualityModel, folder: Path) -> dict[str, Any]:

@@ -13,7 +13,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,7 +27,7 @@ from distill.errors import ConfigError, DistillError, Interrupted
 from distill.help import help_page
 from distill.overrides import check_overrides, quoted
 from distill.runs import checkpoints, first_process, unfinished
-from distill.stages.front import finish, note
+from distill.stages.front import begin, finish, names_folder, note, sweep_folder
 
 # Before torch is imported. Its threads otherwise spin while they wait for each other. On 2 cores a
 # training step took 2.15 times as long with spinning beside one busy process per core, as decoding
@@ -143,11 +142,16 @@ def _hydra_door(stage: str) -> int:
             check_overrides(stage, [*overrides, *extra], multirun)
         words += extra
         check_outputs(config.outputs)
+        sweep: Path | None = None
+        if multirun and stage == "train_student":  # its door draws their front at the end
+            sweep = sweep_folder(config.outputs, words)
     except DistillError as error:
         return _fail(error)
-    sweep = _sweep_folder(stage, config.outputs, words) if multirun else None
     if sweep is not None:
+        words = [word for word in words if not names_folder(word)]
         words.append(f"hydra.sweep.dir={quoted(str(sweep))}")
+        if first_process():
+            begin(sweep)
     sys.argv = [sys.argv[0], *words]
     failures: list[DistillError] = []
     door = os.getpid()
@@ -205,13 +209,6 @@ def _hydra_door(stage: str) -> int:
         told = "".join(f"\n  {error}" for error in failures)
         sys.stderr.write(f"error: {len(failures)} runs of the sweep did not finish:{told}\n")
     return max((error.exit_code for error in failures), default=0)
-
-
-def _sweep_folder(stage: str, outputs: str, words: Sequence[str]) -> Path | None:
-    """Where the runs of a sweep of students lie: its door draws their front at the end."""
-    if stage != "train_student" or any(word.startswith("hydra.sweep.dir=") for word in words):
-        return None
-    return folder(outputs) / stage / time.strftime("%Y-%m-%d_%H-%M-%S")
 
 
 def check_outputs(outputs: str) -> None:

@@ -76,6 +76,12 @@ class SpoolError(DistillError):
     exit_code = 4
 
 
+class OutputError(DistillError):
+    """A file of scores cannot be written any further; what was written is kept."""
+
+    exit_code = 4
+
+
 class VideoError(DistillError):
     """One video cannot be decoded. Datasets turn it into a row with a reason, never a crash.
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from distill.bundle import Bundle, load_bundle
+from distill.bundle import Bundle, shared_bundle
 from distill.config import folder
 from distill.data.dataset import Batch
 from distill.errors import ConfigError
@@ -97,7 +97,7 @@ class Guide(nn.Module):
         """As the options have it; None where they name no bundle."""
         if options.bundle is None:
             return None
-        return cls(model, load_bundle(folder(options.bundle)), options, chunk)
+        return cls(model, shared_bundle(folder(options.bundle)), options, chunk)
 
     @property
     def bundle(self) -> Bundle:

@@ -22,7 +22,8 @@ class Prediction:
 
     Attributes:
         score: (B,) float, higher is better; on the MOS scale once calibrated.
-        frame_scores: (B, T) or None; their mean need not be ``score``.
+        frame_scores: (B, T) or None, T frames or clips of the first of the model's views; their
+            mean need not be ``score``.
         member_scores: per ensemble member (B,), on the same scale as ``score``.
         features: per member or stage (B, D), for fusion and feature distillation.
         bin_logits: (B, K) or None: logits of a distribution over the model's ``bin_centres``, of

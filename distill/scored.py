@@ -34,6 +34,34 @@ class Scored:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True)
+class VideoScore:
+    """What a model says of one video.
+
+    Attributes:
+        video: as it was named.
+        score: on the MOS scale, or the raw score where the model has no calibration; None where
+            the video could not be scored.
+        error: why; empty where it could.
+        frame_scores: in the order of time, on the same scale, where they were asked for and the
+            model has them. Their mean need not be ``score``.
+        frame_times: their seconds from the video's start, None where nobody knows; see
+            :func:`~distill.data.timeline.timeline`.
+        raw: before the calibration; None where it could not be scored.
+        info: of the video; None where it could not be scored.
+        note: what to know before the score is believed; empty where there is nothing.
+    """
+
+    video: str
+    score: float | None
+    error: str = ""
+    frame_scores: list[float] = field(default_factory=list)
+    frame_times: list[float | None] = field(default_factory=list)
+    raw: float | None = None
+    info: VideoInfo | None = None
+    note: str = ""
+
+
 def no_number(score: float) -> str:
     """The reason in the row of a video whose score is not finite."""
     return f"the score is {score}, no number"

@@ -1,6 +1,7 @@
 """What a bundle or an export says of itself in ``spec.json``; read without torch."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from distill.logistic import Logistic4
 
 SPEC = "spec.json"
 FORMAT = 1
+_DEMO = re.compile(r"demo-(full|tiny)-[0-9a-f]{12}")  # folders of distill.ladder.demo
 _REQUIRED = {"role", "fingerprint", "architecture", "views", "calibration", "sha256", "cost",
              "provenance", "licenses"}  # fmt: skip
 
@@ -55,6 +57,18 @@ def calibration_of(spec: dict[str, Any], folder: Path) -> Logistic4 | None:
         raise BundleError(f"{folder / SPEC}: calibration: {error}") from error
 
 
+def score_range_of(spec: dict[str, Any]) -> tuple[float, float] | None:
+    """Lowest and highest MOS that it learned from; None: nobody told, as in older bundles."""
+    found = spec.get("score_range")
+    return (float(found[0]), float(found[1])) if found else None
+
+
+def of_demo(spec: dict[str, Any]) -> bool:
+    """Whether its labels are those of the embedded data: VMAF of photographs, and few of them."""
+    data = spec["provenance"].get("data") or ""  # a teacher that saw no labels has none
+    return _DEMO.fullmatch(Path(data).parent.name) is not None
+
+
 def find_bundle(outputs: Path, role: str) -> Path | None:
     """The newest finished bundle of a role below a folder of runs, those of the main job too.
 
@@ -83,5 +97,15 @@ def uncalibrated(fingerprint: str) -> str:
         f"{bar}\n! UNCALIBRATED: bundle {fingerprint} gives its network's own scores, not MOS:"
         "\n! their order may be right, their scale says nothing. Labelled videos calibrate it:"
         "\n! python train_teacher.py with the same teacher, training=none data=manifest"
+        f" data.manifest=TABLE.csv\n{bar}"
+    )
+
+
+def demo_only(fingerprint: str) -> str:
+    """What to say of a bundle of the embedded data; nobody can miss it."""
+    bar = "!" * 88
+    return (
+        f"{bar}\n! DEMO: bundle {fingerprint} learned from the demo data only: its scores are no"
+        " MOS.\n! Train on your own labels: python train_teacher.py data=manifest"
         f" data.manifest=TABLE.csv\n{bar}"
     )

@@ -83,6 +83,7 @@ class EVQAStudent(Student):
         E-VQA repeats before it leaves out every second one.
     """
 
+    BACKBONE = _SWIN
     mean: Tensor
     std: Tensor
 

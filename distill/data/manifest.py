@@ -120,6 +120,8 @@ def absence(path: Path, remote: bool) -> str:
     """
     if isinstance(path, RemotePath):
         return url_problem(path.url) if remote else "a URL: only pools may be elsewhere; copy it"
+    if os.path.isdir(path):
+        return f"a folder, no video: {path}"
     # Unlike Path.is_file, os.path.isfile is False for a name that is too long.
     return "" if os.path.isfile(path) else f"no such file: {path}"
 

@@ -2,7 +2,8 @@
 
 import glob
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from distill.data.locate import files_below
@@ -22,6 +23,7 @@ from distill.data.tables import TABLE_SUFFIXES, read_list, read_table
 from distill.errors import ManifestError
 
 ARCHIVE = ".tar"
+MAGIC = re.compile(r"[*?[]")  # letters of a pattern
 _Entry = tuple[int, str, Path]  # line, name, place
 
 
@@ -33,8 +35,8 @@ def read_pool(source: Path, remote: bool = False) -> Manifest:
 
     Args:
         source: a folder, a list of paths, a table as ``read_manifest`` reads it, or one video;
-            with ``remote`` also a tar archive, a pattern with ``*``, a URL of any of these but
-            lists and tables, and URLs in the place of paths in lists and tables.
+            with ``remote`` also a tar archive, a pattern (``*``, ``**``, ``?``, ``[ab]``), a URL of
+            any of these but lists and tables, and URLs in the place of paths in lists and tables.
         remote: whether videos may be elsewhere; then they are fetched as they are decoded.
 
     Raises:
@@ -44,7 +46,7 @@ def read_pool(source: Path, remote: bool = False) -> Manifest:
     if isinstance(source, RemotePath):
         return _remote(source)
     source = Path(os.path.normpath(source))  # one spelling of a path, as in read_manifest
-    if not source.exists() and remote and "*" in str(source):
+    if not source.exists() and remote and MAGIC.search(str(source)):
         return _checked(source, list(_matches(source)), [], remote)
     if not source.exists():
         raise ManifestError(f"{source}: no such file or folder")
@@ -65,8 +67,23 @@ def read_pool(source: Path, remote: bool = False) -> Manifest:
     elif suffix == ARCHIVE and remote:
         entries = list(_shard(source))
     else:
-        entries = list(_listed(source))
+        lines = enumerate(read_list(source, looked_for()), 1)
+        entries = list(_listed(lines, source.parent))
     return _checked(source, entries, problems, remote)
+
+
+def read_names(source: str, names: Iterable[str]) -> Manifest:
+    """A pool of the videos that are named, each by a path from the current folder or a URL.
+
+    Args:
+        source: where the names come from, for messages.
+        names: one after another; empty ones are passed over.
+
+    Raises:
+        ManifestError: there is no video among them.
+        ConfigError: what reads such URLs is not installed.
+    """
+    return _checked(Path(source), list(_listed(enumerate(names, 1), Path.cwd())), [], True)
 
 
 def _remote(source: RemotePath) -> Manifest:
@@ -99,7 +116,7 @@ def _shard(source: Path, above: str = "") -> Iterator[_Entry]:
 
 
 def _matches(pattern: Path) -> Iterator[_Entry]:
-    above = Path(str(pattern).split("*", 1)[0] + "x").parent
+    above = Path(MAGIC.split(str(pattern), maxsplit=1)[0] + "x").parent
     for text in sorted(glob.glob(str(pattern), recursive=True)):
         path = Path(os.path.normpath(text))
         if path.is_file() and path.suffix.lower() in VIDEO_SUFFIXES:
@@ -108,12 +125,12 @@ def _matches(pattern: Path) -> Iterator[_Entry]:
             yield from _shard(path, f"{path.relative_to(above).as_posix()}/")
 
 
-def _listed(source: Path) -> Iterator[_Entry]:
-    for number, text in enumerate(read_list(source, looked_for()), 1):
+def _listed(names: Iterable[tuple[int, str]], base: Path) -> Iterator[_Entry]:
+    for number, text in names:
         if is_url(text):
             yield number, name_of(without_password(text)), RemotePath(text)
         elif text:
-            yield number, text, Path(os.path.normpath(source.parent / text))
+            yield number, text, Path(os.path.normpath(base / text))
 
 
 def _checked(

@@ -158,6 +158,8 @@ def read_list(path: Path, looked_for: str) -> list[str]:
             lines = [line.strip() for line in file]
     except UnicodeDecodeError as error:
         raise ManifestError(no_list) from error
+    except OSError as error:
+        raise ManifestError(f"{path}: cannot be read ({error.strerror})") from error
     if any("\0" in line for line in lines[:100]):  # an archive of texts, say
         raise ManifestError(no_list)
     return lines
@@ -198,6 +200,8 @@ def _delimited(path: Path, delimiter: str) -> list[tuple[int, list[str]]]:
             table.extend((reader.line_num, cells) for cells in reader)
     except UnicodeDecodeError as error:
         raise ManifestError(f"{path}: not UTF-8 text ({error}); save it as UTF-8 CSV") from error
+    except OSError as error:
+        raise ManifestError(f"{path}: cannot be read ({error.strerror})") from error
     except csv.Error as error:
         raise ManifestError(f"{path}, line {reader.line_num}: {error}; a lost quote?") from error
     return table

@@ -5,8 +5,7 @@ Without torch where onnxruntime runs an export.
 
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -15,34 +14,25 @@ from distill.checks import one_of
 from distill.data.reader import VideoReader
 from distill.data.readers import make_reader
 from distill.data.rows import Row
+from distill.data.timeline import timeline
+from distill.data.views import View
 from distill.deploy.exports import INT8, ONNX, read_export
 from distill.errors import ConfigError, VideoError
 from distill.logistic import Logistic4
-from distill.scored import Scored
-from distill.specification import calibration_of, is_export, read_spec
+from distill.scored import Scored, VideoScore
+from distill.specification import (
+    calibration_of,
+    demo_only,
+    is_export,
+    of_demo,
+    read_spec,
+    score_range_of,
+    uncalibrated,
+)
 
 RUNTIMES = ("auto", "torch", ONNX, INT8)
 Video = str | os.PathLike[str]
 ScoreRows = Callable[..., Iterator[Scored]]
-
-
-@dataclass(frozen=True)
-class VideoScore:
-    """What a model says of one video.
-
-    Attributes:
-        video: as it was named.
-        score: on the MOS scale, or the raw score where the model has no calibration; None where
-            the video could not be scored.
-        error: why; empty where it could.
-        frame_scores: in the order of time, on the same scale, where they were asked for and the
-            model has them. Their mean need not be ``score``.
-    """
-
-    video: str
-    score: float | None
-    error: str = ""
-    frame_scores: list[float] = field(default_factory=list)
 
 
 class Scorer:
@@ -53,6 +43,8 @@ class Scorer:
         fingerprint: what decides a score.
         runtime: ``torch``, ``onnx`` or ``int8``.
         calibration: raw score -> MOS scale; None: raw scores are all there is.
+        score_range: lowest and highest MOS that the model learned from; None: nobody told.
+        demo: whether it learned from the embedded data only.
     """
 
     def __init__(
@@ -63,9 +55,27 @@ class Scorer:
         calibration: Logistic4 | None,
         score_rows: ScoreRows,
         reader: VideoReader,
+        views: Mapping[str, View],
     ) -> None:
         self.spec, self.fingerprint, self.runtime = spec, fingerprint, runtime
         self.calibration, self._score_rows, self._reader = calibration, score_rows, reader
+        self.score_range, self.demo, self._views = score_range_of(spec), of_demo(spec), views
+
+    @property
+    def warning(self) -> str:
+        """Why its scores are no MOS, in one line; empty where they are."""
+        reasons = []
+        if self.calibration is None:
+            reasons.append("UNCALIBRATED: the network's own scale, no MOS")
+        if self.demo:
+            reasons.append("DEMO: learned from the demo data only, no MOS")
+        return "; ".join(reasons)
+
+    @property
+    def banner(self) -> str:
+        """The same, so that nobody can miss it, and what to do; empty where they are."""
+        told = [uncalibrated(self.fingerprint)] if self.calibration is None else []
+        return "\n".join([*told, *([demo_only(self.fingerprint)] if self.demo else [])])
 
     def calibrated(self, raw: float) -> float:
         """A raw score on the MOS scale."""
@@ -139,13 +149,32 @@ class Scorer:
         names = [os.fspath(video) for video in videos]
         rows = [Row(name, Path(name).expanduser()) for name in names]
         found = self.score_rows(rows, batch_size=batch_size, num_workers=workers)
-        return [self._said(scored, frames) for scored in found]
+        return [self.judge(scored, frames) for scored in found]
 
-    def _said(self, scored: Scored, frames: bool) -> VideoScore:
+    def judge(self, scored: Scored, frames: bool) -> VideoScore:
+        """A raw result as a user sees it.
+
+        Args:
+            scored: of ``score_rows``.
+            frames: whether the scores of frames are wanted.
+        """
+        name, info = scored.row.video, scored.info
         if scored.error:
-            return VideoScore(scored.row.video, None, scored.error)
+            return VideoScore(name, None, scored.error)
+        score = self.calibrated(scored.raw)
         line = [self.calibrated(raw) for raw in scored.frame_scores] if frames else []
-        return VideoScore(scored.row.video, self.calibrated(scored.raw), frame_scores=line)
+        where = timeline(self._views, info, scored.content, len(line)) if info else None
+        notes = []
+        if self.calibration and self.score_range:
+            low, high = self.score_range
+            if not low <= score <= high:
+                notes.append(f"outside the labels that it learned from, {low:g} to {high:g}")
+        if info and info.hdr:
+            notes.append(f"HDR ({info.transfer}), frames are not tone-mapped")
+        if where and where.few:
+            notes.append(f"short: {where.distinct} different frames for {where.wanted} looks")
+        times: list[float | None] = where.seconds if where else [None] * len(line)
+        return VideoScore(name, score, "", line, times, scored.raw, info, "; ".join(notes))
 
 
 def load(
@@ -183,7 +212,9 @@ def load(
     export = read_export(path)
     rows = OnnxModel(export, runtime, device, threads).score_rows
     decoder = make_reader(reader, time_limit=time_limit)
-    return Scorer(spec, export.fingerprint(runtime), runtime, export.calibration, rows, decoder)
+    return Scorer(
+        spec, export.fingerprint(runtime), runtime, export.calibration, rows, decoder, export.views
+    )
 
 
 def _on_torch(path: Path, spec: dict[str, Any], device: str, reader: VideoReader) -> Scorer:
@@ -203,4 +234,4 @@ def _on_torch(path: Path, spec: dict[str, Any], device: str, reader: VideoReader
     looks = int(spec.get("test_views", 1))
     rows = partial(score_rows, network, device=device, test_views=looks)
     calibration = calibration_of(spec, path)
-    return Scorer(spec, str(spec["fingerprint"]), "torch", calibration, rows, reader)
+    return Scorer(spec, str(spec["fingerprint"]), "torch", calibration, rows, reader, network.views)

@@ -64,6 +64,7 @@ class Fitted:
         val: calibrated scores on validation; None likewise.
         minutes, steps, data_wait: see ``Trained``.
         slopes: what its scores are worth between contents and within them, on validation.
+        calibrated_on: videos that the calibration was fitted on.
     """
 
     model: QualityModel
@@ -73,6 +74,7 @@ class Fitted:
     steps: int = 0
     data_wait: float = 0.0
     slopes: ContentSlopes | None = None
+    calibrated_on: int = 0
 
 
 def assess(
@@ -133,8 +135,9 @@ def assess(
     slopes = ContentSlopes.of(predicted.tolist(), mos.tolist(), contents)
     _report(run, tracker, sound, predicted, scores, reader, calibration)
     return Fitted(
-        model, calibration, scores, trained.minutes, trained.steps, trained.data_wait, slopes
-    )
+        model, calibration, scores, trained.minutes, trained.steps, trained.data_wait, slopes,
+        len(learned),
+    )  # fmt: skip
 
 
 def _report(
@@ -159,4 +162,23 @@ def scoring_options(config: TrainTeacherConfig | TrainStudentConfig) -> dict[str
         "prefetch": config.data.prefetch,
         "test_views": config.test_views,
         "device": "cpu" if config.training.accelerator == "cpu" else "auto",
+    }
+
+
+def told_examples(
+    config: TrainTeacherConfig | TrainStudentConfig, labelled: int, examples: int, fitted: Fitted
+) -> dict[str, int]:
+    """What a bundle says of the videos that it learned from; with training=none, from none.
+
+    Args:
+        config: of the command.
+        labelled: examples with a MOS.
+        examples: all of them.
+        fitted: which knows what the calibration was fitted on.
+    """
+    learned = config.training.epochs > 0
+    return {
+        "labelled": labelled if learned else 0,
+        "pseudo_labelled": examples - labelled if learned else 0,
+        "calibrated_on": fitted.calibrated_on,
     }

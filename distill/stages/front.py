@@ -3,11 +3,61 @@
 import csv
 import json
 import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from distill.config import folder
+from distill.errors import ConfigError
+
+_DIR = "hydra.sweep.dir"
 _NOTES, _PICTURE, _TABLE = "sweep", "front.png", "front.csv"
+
+
+def sweep_folder(outputs: str, words: Sequence[str]) -> Path:
+    """Where the runs of a sweep lie: as the words say, else a new folder below the outputs.
+
+    Args:
+        outputs: folder of runs.
+        words: of the command line, read by Hydra without an error.
+
+    Raises:
+        ConfigError: the words name a folder by what only a run of the sweep knows.
+    """
+    given = [word for word in words if names_folder(word)]
+    if not given:
+        return folder(outputs) / "train_student" / time.strftime("%Y-%m-%d_%H-%M-%S")
+    value = OverridesParser.create().parse_override(given[-1]).value()
+    try:
+        return folder(OmegaConf.create({"outputs": outputs, "dir": str(value)}).dir)
+    except OmegaConfBaseException as error:
+        first = str(error).splitlines()[0]
+        raise ConfigError(
+            f"{given[-1]}: all runs of a sweep share one folder, and this is none ({first}); write"
+            " it out, with ${outputs} and ${now:%H-%M} at the most"
+        ) from error
+
+
+def names_folder(word: str) -> bool:
+    """Whether a word of the command line says where the runs of a sweep lie."""
+    return word.lstrip("+").startswith(f"{_DIR}=")
+
+
+def begin(sweep: Path) -> None:
+    """Forget the notes of an earlier sweep in this folder."""
+    for path in _noted(sweep):
+        path.unlink()
+
+
+def _noted(sweep: Path) -> list[Path]:
+    """The notes, in the order of the runs; a folder of the user's may hold other files."""
+    found = [path for path in (sweep / _NOTES).glob("*.json") if path.stem.isdecimal()]
+    return sorted(found, key=lambda path: int(path.stem))
 
 
 def note(
@@ -41,9 +91,11 @@ def finish(sweep: Path) -> Path | None:
     Returns:
         The picture; None where no run was trained, as in a dry run.
     """
-    notes = sorted((sweep / _NOTES).glob("*.json"), key=lambda path: int(path.stem))
-    told = [json.loads(path.read_text(encoding="utf-8")) for path in notes]
+    told = [json.loads(path.read_text(encoding="utf-8")) for path in _noted(sweep)]
     runs = [_row(each) for each in told]
+    if all(run["latency_ms"] is None for run in runs):  # it is measured where there is a cap on it
+        for run in runs:
+            del run["latency_ms"]
     trained = [run for run in runs if run["gmacs"] is not None]
     if not trained:
         return None
@@ -68,9 +120,10 @@ def _told(run: Mapping[str, Any]) -> str:
     if run["gmacs"] is None:
         return f"not trained: {str(run['error']).partition('. ')[0]}"
     test = "" if run["test_srcc"] is None else f", test SRCC {run['test_srcc']:.3f}"
+    took = run.get("latency_ms")
     return (
-        f"{run['gmacs']:6.2f} GMACs {run['params_m']:6.2f} M parameters, val SRCC"
-        f" {run['val_srcc']:.3f}{test}"
+        f"{run['gmacs']:6.2f} GMACs {run['params_m']:6.2f} M parameters,"
+        f"{'' if took is None else f' {took:.1f} ms,'} val SRCC {run['val_srcc']:.3f}{test}"
     )
 
 
@@ -82,6 +135,7 @@ def _row(told: Mapping[str, Any]) -> dict[str, Any]:
         "budget": result.get("budget"),
         "gmacs": result.get("gmacs"),
         "params_m": result.get("params_m"),
+        "latency_ms": result.get("latency_ms"),
         "val_srcc": val.get("srcc"),
         "val_plcc": val.get("plcc"),
         "test_srcc": test.get("test srcc"),

@@ -130,6 +130,13 @@ def score_scale(examples: Sequence[Example]) -> dict[str, float]:
     return {"score_mean": round(mean, 6), "score_std": round(max(std, 1e-3), 6)}
 
 
+def label_range(manifest: Manifest | None) -> tuple[float, float] | None:
+    """Lowest and highest MOS of training and validation; None without labels."""
+    rows = [*manifest.split("train"), *manifest.split("val")] if manifest else []
+    labels = [row.mos for row in rows]
+    return (min(labels), max(labels)) if labels else None
+
+
 def digest(examples: Sequence[Example], val: Sequence[Row]) -> str:
     """A hash of what a run learns from and is chosen on: a resumed run must have the same."""
     learned = [f"{e.row.path}|{e.target!r}|{e.weight!r}|{e.error!r}|{e.dataset}" for e in examples]

@@ -35,11 +35,12 @@ from distill.labels import LabelStore
 from distill.metrics import bootstrap_groups, evaluate
 from distill.model import QualityModel
 from distill.runs import PREDICTIONS, Run, first_process
-from distill.stages.assess import Fitted, Trained, assess, scoring_options
+from distill.stages.assess import Fitted, Trained, assess, scoring_options, told_examples
 from distill.stages.finetune import fit_two_stages
 from distill.stages.fit import fit
 from distill.stages.inputs import (
     digest,
+    label_range,
     without_weights,
 )
 from distill.stages.label_report import report_targets
@@ -136,8 +137,7 @@ def _export(
         provenance={
             "data": str(plan.manifest.path),
             "also": config.data.also,
-            "labelled": plan.labelled,
-            "pseudo_labelled": len(plan.examples) - plan.labelled,
+            **told_examples(config, plan.labelled, len(plan.examples), fitted),
             "teacher": plan.store.meta["teacher"] if plan.store else None,
             "guide": plan.guide.bundle.fingerprint if plan.guide else None,
             "run": str(out),
@@ -148,6 +148,7 @@ def _export(
         metrics={f"val {k}": round(v, 4) for k, v in val.items()} | test,
         test_views=config.test_views,
         slopes=fitted.slopes,
+        score_range=label_range(plan.manifest),
     )
     result = {
         "bundle": str(out / "bundle"),
@@ -156,6 +157,7 @@ def _export(
         "test": test,
         "gmacs": plan.cost.gmacs,
         "params_m": plan.cost.params_m,
+        "latency_ms": plan.cost.latency_ms,
         "budget": config.budget,
         "minutes": fitted.minutes,
         "data_wait": round(fitted.data_wait, 4),

@@ -41,12 +41,13 @@ from distill.losses import WeightedLoss
 from distill.model import QualityModel
 from distill.runs import Run, first_process, read_inputs
 from distill.specification import uncalibrated
-from distill.stages.assess import Fitted, Trained, assess
+from distill.stages.assess import Fitted, Trained, assess, told_examples
 from distill.stages.fit import fit, tell_random_weights, tell_test_views
 from distill.stages.folds import fit_committee, split_folds
 from distill.stages.further import build, further_examples, tell_shares
 from distill.stages.inputs import (
     digest,
+    label_range,
     load_manifest,
     network,
     score_scale,
@@ -169,8 +170,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         provenance={
             "data": str(manifest.path) if manifest else None,
             "also": config.data.also,
-            "labelled": labelled,
-            "pseudo_labelled": len(examples) - labelled,
+            **told_examples(config, labelled, len(examples), fitted),
             "teacher": store.meta["teacher"] if store else None,
             "run": str(out),
             "group": tracker.group,
@@ -180,6 +180,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         metrics={f"val {k}": round(v, 4) for k, v in measured.items()},
         test_views=config.test_views,
         slopes=fitted.slopes,
+        score_range=label_range(manifest),
     )
     result = {
         "bundle": str(out / "bundle"),

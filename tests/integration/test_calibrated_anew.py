@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from distill.bundle import load_bundle
+from distill.data.manifest import read_manifest
 from distill.errors import ConfigError
 from tests.helpers.stages import STUDENT, TRAINING, run_stage
 
@@ -23,7 +24,12 @@ def test_frames_change_and_weights_do_not(tmp_path: Path, demo_manifest: Path) -
     assert again["gmacs"] < 0.6 * first["gmacs"] and again["steps"] == 0
     bundle = load_bundle(tmp_path / "b" / "bundle")
     assert {view.shape[0] for view in bundle.model.views.values()} == {1}
-    assert bundle.spec["provenance"]["init"]
+    told = bundle.spec["provenance"]
+    assert told["init"] and (told["labelled"], told["calibrated_on"]) == (0, 7)
+    told = load_bundle(tmp_path / "a" / "bundle").spec
+    assert (told["provenance"]["labelled"], told["provenance"]["calibrated_on"]) == (21, 7)
+    mos = [row.mos for row in read_manifest(demo_manifest).rows if row.split in ("train", "val")]
+    assert told["score_range"] == [min(mos), max(mos)]
     assert again["test"]["test n"] == first["test"]["test n"]
 
     same = run_stage("train_student", tmp_path / "c", *words, "training=none")

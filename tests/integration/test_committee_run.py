@@ -97,6 +97,8 @@ def test_a_published_score_is_calibrated_without_training(
     bundle = load_bundle(tmp_path / "run" / "bundle")
     assert bundle.calibration is not None
     assert bundle.spec["licenses"] == ["brightness.pth: MIT"]
+    told = bundle.spec["provenance"]
+    assert (told["labelled"], told["pseudo_labelled"], told["calibrated_on"]) == (0, 0, 21)
     line = [bundle.calibrated(raw) for raw in (2.0, 3.0, 4.0)]  # 21 videos get a line
     assert line[0] < line[1] < line[2]
     assert pearsonr((2.0, 3.0, 4.0), line).statistic == pytest.approx(1)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from distill.bundle import Bundle, load_bundle
 from distill.errors import ConfigError, Interrupted
 from distill.training import QualityModule
 from tests.helpers.stages import STUDENT, TEACHER, TRAINING, run_stage
@@ -27,7 +28,16 @@ def test_a_guided_run_resumes_to_the_bit_and_leaves_no_teacher_behind(
     tmp_path: Path, teacher: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = [*WORDS, f"guide.bundle={teacher}", "guide.score=0.5", "guide.features=0.5"]
-    whole = run_stage("train_student", tmp_path / "whole", *words)
+    loaded: list[Path] = []
+
+    def count(folder: Path) -> Bundle:
+        loaded.append(folder)
+        return load_bundle(folder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("distill.bundle.load_bundle", count)
+        whole = run_stage("train_student", tmp_path / "whole", *words)
+    assert loaded == [teacher]  # for the plan, and for each part of the training
     start = QualityModule.on_train_batch_start
 
     def hit(self: QualityModule, batch: object, batch_idx: int) -> None:

@@ -123,3 +123,35 @@ def test_a_real_latency_is_measured() -> None:
 def test_caps_are_told_with_their_units() -> None:
     assert str(Caps(2, 30.5, 100)) == "2 GMACs, 30.5 M parameters, 100 ms"
     assert str(Caps()) == "no cap"
+
+
+class SizedSwin(Sized):
+    """The same costs; only its name is a Swin's."""
+
+    BACKBONE = "swin_tiny_patch4_window7_224"
+
+
+@pytest.mark.parametrize(
+    ("size", "cap", "advice"),
+    [
+        (640, 500, "student.size=448 "),  # 512 and 480 would fit, and pad their windows
+        (448, 400, "student.size=224 "),
+        (384, 300, "student.size=224 "),
+        (448, 200, None),  # 192 would fit
+    ],
+)
+def test_a_swin_is_advised_sizes_that_pad_no_window(
+    size: int, cap: int, advice: str | None
+) -> None:
+    with pytest.raises(BudgetError) as refusal:
+        check_budget(SizedSwin, {"num_frames": 3, "size": size}, _macs(3, cap) / 1e9)
+    text = str(refusal.value)
+    assert advice in text if advice else "student.size=" not in text
+
+
+def test_a_window_that_the_name_tells_counts() -> None:
+    class Twelve(Sized):
+        BACKBONE = "swin_base_patch4_window12_384"
+
+    with pytest.raises(BudgetError, match=r"student\.size=384 "):
+        check_budget(Twelve, {"num_frames": 3, "size": 448}, _macs(3, 447) / 1e9)

@@ -5,14 +5,16 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from distill.data.manifest import Row
 from distill.data.reader import VideoInfo
+from distill.data.views import KeyFrames
+from distill.deploy.scorer import Scorer
 from distill.errors import ConfigError, ManifestError
+from distill.logistic import Logistic4
 from distill.scored import Scored
 from distill.stages import score
 
@@ -26,10 +28,10 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             line = [1.0, 2.0]
             yield Scored(row, 3.0, frame_scores=line, info=VideoInfo(50, 25.0, 32, 16))
 
-    model = SimpleNamespace(
-        fingerprint="f", spec={"provenance": {}}, calibrated=lambda raw: raw + 1, calibration="+1",
-        score_rows=score_rows,
-    )  # fmt: skip
+    plus_one = Logistic4(slope=1, intercept=1, fallback="a line")
+    spec = {"provenance": {}}
+    views = {"frames": KeyFrames(2, 8)}
+    model = Scorer(spec, "f", "torch", plus_one, score_rows, None, views)  # type: ignore[arg-type]
     monkeypatch.setattr(score, "_model", lambda options: model)
     monkeypatch.chdir(tmp_path)
     for video in ("in/a.mp4", "in/deep/b.mkv"):

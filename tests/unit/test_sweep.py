@@ -1,6 +1,7 @@
 """A sweep in which a run ends badly: what was trained stands in its table."""
 
 import csv
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from distill import doors
-from distill.errors import Interrupted
+from distill.errors import ConfigError, Interrupted
 from distill.stages import train_student
+from distill.stages.front import finish, note, sweep_folder
 
 TRAINED = {
     "gmacs": 1.5, "params_m": 3.2, "val": {"srcc": 0.8, "plcc": 0.7}, "bundle": "b", "budget": 2.0,
@@ -52,3 +54,49 @@ def test_what_was_trained_has_its_front(
     assert table.with_name("front.png").is_file()
     page = table.with_name("report.html").read_text(encoding="utf-8")
     assert told in page and page.count(">0.800</td>") >= 1 + len(after)
+
+
+@pytest.mark.parametrize("word", ["hydra.sweep.dir={}/my sweep", "+hydra.sweep.dir={}/my sweep"])
+def test_a_folder_of_ones_own_has_the_front_of_this_sweep_alone(
+    word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_student, "run", lambda config, out, resumed: TRAINED)
+    word = word.format(tmp_path)
+    if word.startswith("+"):
+        word = f"+{word}"  # it exists, so that Hydra takes it with two
+    (tmp_path / "my sweep" / "sweep").mkdir(parents=True)
+    (tmp_path / "my sweep" / "sweep" / "mine.json").touch()
+    for budgets, count in (("2,3,4", 3), ("2,3", 2)):
+        words = ["-m", f"+budget={budgets}", "student=compact", "tracking=none", word]
+        monkeypatch.setattr(sys, "argv", ["train_student.py", *words, f"outputs={tmp_path}/runs"])
+        GlobalHydra.instance().clear()
+        assert doors._hydra_door("train_student") == 0
+        with (tmp_path / "my sweep" / "front.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert [row["val_srcc"] for row in rows] == ["0.8"] * count
+    assert (tmp_path / "my sweep" / "front.png").is_file()
+    assert (tmp_path / "my sweep" / "sweep" / "mine.json").is_file()
+
+
+def test_the_folder_of_a_sweep_is_resolved_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")
+    assert sweep_folder("/o", ["+budget=2,3"]).parent == Path("/o/train_student")
+    assert sweep_folder("/o", ["hydra.sweep.dir=a/../b"]) == Path("/b")
+    assert sweep_folder("/o", ['hydra.sweep.dir="${outputs}/x, y"']) == Path("/o/x, y")
+    with pytest.raises(ConfigError, match=r"seed\}: all runs of a sweep share one folder"):
+        sweep_folder("/o", ["hydra.sweep.dir=runs/${seed}"])
+
+
+def test_a_latency_that_was_measured_has_a_column(tmp_path: Path, capsys: Any) -> None:
+    for number, latency in enumerate((12.34, None)):
+        note(tmp_path, number, [f"run {number}"], tmp_path, {**TRAINED, "latency_ms": latency}, "")
+    finish(tmp_path)
+    with (tmp_path / "front.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["latency_ms"] for row in rows] == ["12.34", ""]
+    assert "3.20 M parameters, 12.3 ms, val SRCC" in capsys.readouterr().out
+    (tmp_path / "sweep" / "0.json").unlink()
+    finish(tmp_path)
+    assert "latency_ms" not in (tmp_path / "front.csv").read_text()
+    notes = json.loads((tmp_path / "sweep" / "1.json").read_text())
+    assert notes["result"]["latency_ms"] is None

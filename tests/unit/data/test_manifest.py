@@ -93,7 +93,7 @@ def test_root(tmp_path: Path) -> None:
     ("row", "reason"),
     [
         ("missing.mp4,3,,train", "no such file: {folder}/missing.mp4"),
-        ("d,3,,train", "no such file: {folder}/d"),
+        ("d,3,,train", "a folder, no video: {folder}/d"),
         (",3,,train", "the cell `video` is empty"),
         ("b.mp4,good,,train", "mos 'good' is not a number"),
         ('b.mp4,"3,5",,train', "mos '3,5' is not a number"),

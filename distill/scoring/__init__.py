@@ -1,0 +1,1 @@
+"""What score.py takes in and gives out; the scores themselves come from distill.deploy.scorer."""

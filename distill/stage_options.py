@@ -1,0 +1,172 @@
+"""The options that every command has, and those of labelling and evaluation: types and ranges."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from distill.checks import above, as_list, at_least, between, one_of
+from distill.errors import ConfigError
+from distill.options import (
+    DataConfig,
+    RayConfig,
+    ReaderConfig,
+    TrackingConfig,
+)
+
+
+@dataclass
+class StageConfig:
+    """What every command has.
+
+    Attributes:
+        data: which videos.
+        reader: how they are decoded.
+        seed: of everything random.
+        outputs: folder that run directories go to and are found in.
+        report: write ``report.html`` into the run directory at the end (docs/report.md).
+        report_frames: small frames of some videos in that file, which stays on this machine.
+    """
+
+    data: DataConfig = field(default_factory=DataConfig)
+    reader: ReaderConfig = field(default_factory=ReaderConfig)
+    seed: int = 0
+    outputs: str = "outputs"
+    report: bool = True
+    report_frames: bool = True
+
+    def __post_init__(self) -> None:
+        between("seed", self.seed, 0, 2**32 - 1)  # numpy's and Lightning's range
+        if self.outputs.startswith("~"):
+            raise ConfigError(f"outputs={self.outputs}: ~ is not expanded here; write it out")
+
+
+@dataclass
+class PseudoLabelConfig(StageConfig):
+    """``python pseudo_label.py``.
+
+    Attributes:
+        teacher_bundle: folder of a teacher's bundle; None takes the newest.
+        pool: a folder of videos, a list, a table, a tar archive, a pattern with ``*``, or a URL;
+            None takes the pool rows of the data set.
+        store: folder of the label store; None makes one in the run directory.
+        batch_size: videos per forward pass.
+        device: auto, cpu, cuda, cuda:1 ...
+        retry_failed: try the videos again that failed before.
+        commit_every: videos that are committed as one part: what a SIGKILL costs at the most.
+            The same for all processes that work on a store at a time.
+        lease: seconds without a sign of life after which what another machine's process began
+            is taken over; on one machine, at once after its end.
+        sample: videos that a dry run labels, and that bfloat16 is compared with float32 on.
+        precision: of the networks, float32 or bfloat16 (autocast; scores in float32). A store has
+            one; with bfloat16 the run tells how far its scores are from float32's.
+        compile: let torch compile the networks: minutes at the start, faster then, on a GPU.
+        engine: local labels on this machine, ray on all machines of a Ray cluster.
+        devices: of engine=local: processes, each with a GPU of its own, or on the CPU; auto is
+            all GPUs, or one process without any.
+        shard: number of this command among those that work on one store, from 0: where in the pool
+            it begins. Each goes on until nothing is left, so any numbers are right; see
+            docs/cluster.md.
+        ray: see there.
+        tracking: see there.
+        dry_run: check everything, label a sample without writing it, say what the whole pool will
+            take, exit.
+    """
+
+    teacher_bundle: str | None = None
+    pool: str | None = None
+    store: str | None = None
+    commit_every: int = 32
+    lease: float = 600.0
+    sample: int = 16
+    batch_size: int = 4
+    device: str = "auto"
+    precision: str = "float32"
+    compile: bool = False
+    engine: str = "local"
+    devices: Any = "auto"
+    shard: int = 0
+    ray: RayConfig = field(default_factory=RayConfig)
+    retry_failed: bool = False
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least("batch_size", self.batch_size, 1)
+        at_least("commit_every", self.commit_every, 1)
+        above("lease", self.lease, 0)
+        at_least("sample", self.sample, 1)
+        one_of("precision", self.precision, ("float32", "bfloat16"))
+        one_of("engine", self.engine, ("local", "ray"))
+        at_least("shard", self.shard, 0)
+        if self.devices != "auto":
+            if isinstance(self.devices, bool) or not isinstance(self.devices, int):
+                raise ConfigError(f"devices={self.devices}: auto or a number of processes")
+            at_least("devices", self.devices, 1)
+            if self.engine == "ray":
+                raise ConfigError(f"devices={self.devices} is for engine=local; give ray.workers")
+        if self.shard and self.store is None:
+            raise ConfigError(
+                f"shard={self.shard} without a store: the others would not find it; store=FOLDER"
+            )
+
+
+@dataclass
+class KvqConfig:
+    """The KVQ challenge's score, beside the others.
+
+    Attributes:
+        pairs: its ranked pairs: an xlsx with the sheets source and nonsource, or a folder with
+            source.csv and nonsource.csv; columns video1, video2, rank. None: no such score.
+    """
+
+    pairs: str | None = None
+
+
+@dataclass
+class EvaluateConfig(StageConfig):
+    """``python evaluate.py``.
+
+    Attributes:
+        bundles: bundle folders; empty takes the newest student, or else the newest teacher.
+        manifests: tables of videos, or public sets as NAME:FOLDER (konvid_1k:/data/konvid); empty
+            takes ``data``.
+        split: of the tables; data.as_split=test takes the whole of each.
+        by: columns to break the scores down by: the tables' own, or resolution, orientation, fps,
+            duration, file_size, which are in result.json anyway. What is named here is printed.
+        worst: videos with the largest errors that result.json has of each table and bundle.
+        show_worst: print them.
+        intervals: jackknife (over contents), or percentile (bootstrap over contents, as before;
+            too narrow with few contents, docs/evaluation.md).
+        draws: of intervals=percentile.
+        leak_check: how videos are found that a bundle has learned from: hash (path and bytes),
+            perceptual (by their looks too; decodes 8 frames of each video, once), none.
+        kvq: see there.
+        batch_size: videos per forward pass.
+        device: auto, cpu, cuda, cuda:1 ...
+        tracking: see there.
+    """
+
+    bundles: Any = field(default_factory=list)
+    manifests: Any = field(default_factory=list)
+    split: str = "test"
+    by: Any = field(default_factory=list)
+    worst: int = 10
+    show_worst: bool = False
+    intervals: str = "jackknife"
+    draws: int = 2000
+    leak_check: str = "hash"
+    kvq: KvqConfig = field(default_factory=KvqConfig)
+    batch_size: int = 4
+    device: str = "auto"
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.bundles, self.manifests = as_list(self.bundles), as_list(self.manifests)
+        self.by = as_list(self.by)
+        one_of("split", self.split, ("train", "val", "test"))
+        one_of("intervals", self.intervals, ("jackknife", "percentile"))
+        one_of("leak_check", self.leak_check, ("hash", "perceptual", "none"))
+        at_least("worst", self.worst, 0)
+        at_least("batch_size", self.batch_size, 1)
+        at_least("draws", self.draws, 100)
