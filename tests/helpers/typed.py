@@ -188,7 +188,9 @@ MAY_STAY_UNTYPED = {
         "python evaluate.py bundles=[STUDENT/bundle,ALONE/bundle] *",
         "python pseudo_label.py pool=FOLDER store=DIR dry_run=true",
         "python -m distill.labels DIR", "python -m distill.labels STORE --csv FILE",
-        "python - a.mp4 *", "python evaluate.py by=*", "python -m distill.report outputs/*",
+        "python - a.mp4 *", "python score.py VIDEO...", "python score.py ~/.cache/*",
+        "python score.py 'videos/*", "python score.py - -0 *",
+        "python evaluate.py by=*", "python -m distill.report outputs/*",
     ),
 }  # fmt: skip
 
