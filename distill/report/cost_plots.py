@@ -19,6 +19,7 @@ from distill.report.text import fixed, gmacs, interval, number, short
 _SHAPES = {"own": ("c1 solid", "circle"), "measured": ("c3 solid", "square"),
            "published": ("c2 solid", "diamond")}  # fmt: skip
 _NAMED = 6  # marks of a panel that all get a name
+_LEFT = 64  # margin of every panel, so that their axes of GMACs stand above each other
 KEYS = {"own": "this run", "measured": "measured with this project", "published": "published"}
 
 
@@ -107,7 +108,7 @@ def _panel(data: str, points: Sequence[Point], x: Axis, wide: bool) -> Markup:
     plot = Plot(
         f"SRCC against GMACs a video on {data}: " + ", ".join(p.name for p in points),
         x, Axis.around(ends, "SRCC", room=0.16), width=820 if wide else 400,
-        height=240 if len(points) > 2 else 200,
+        height=240 if len(points) > 2 else 200, left=_LEFT,
     )  # fmt: skip
     plot.grid(ticks=8 if wide else 5)
     best, steps = -np.inf, []

@@ -9,7 +9,6 @@ from distill.report.blocks import (
     Cell,
     Figure,
     Figures,
-    Lines,
     Section,
     Table,
     Tile,
@@ -21,8 +20,8 @@ from distill.report.blocks import (
 from distill.report.folder import RunFolder
 from distill.report.subjects import SPLITS, Subject, shown
 from distill.report.text import count, fixed, gmacs, interval, is_number
-
-FEW_CONTENTS = 20  # below, a bootstrap interval over contents is too narrow (docs/evaluation.md)
+from distill.report.verdicts import comparisons, kvq, verdicts
+from distill.resampling import FEW_CONTENTS
 
 
 def headline(run: RunFolder) -> Section | None:
@@ -53,7 +52,7 @@ def banners(run: RunFolder) -> list[str]:
         told.append(f"Not calibrated: {names}. The scores are on no MOS scale; only ranks count.")
     warned = [str(s.row["warning"]) for s in run.subjects if s.row.get("warning")]
     if warned:
-        told += [f"{text[:1].upper()}{text[1:].rstrip('.')}." for text in dict.fromkeys(warned)]
+        told += [f"{text.rstrip('.')}." for text in dict.fromkeys(warned)]
     else:
         few = {
             s.where: int(s.row["contents"])
@@ -85,9 +84,7 @@ def _of_one(run: RunFolder) -> Section:
         note = count(int(steps), "step") if is_number(steps) else ""
         tiles.append(Tile("training", f"{run.result['minutes']:.1f} min", note))
     blocks: list[Any] = [Tiles(tiles)]
-    verdicts = _verdicts(run)
-    if verdicts:
-        blocks.append(Lines(verdicts))
+    blocks += kvq(run)
     name = f"the {main.name}" if main.name in ("teacher", "student") else main.name
     return Section(
         "result", "Result", f"How well {name} orders and scores the {_how_many(main)} of"
@@ -97,10 +94,11 @@ def _of_one(run: RunFolder) -> Section:
 
 def _tiles(subject: Subject) -> list[Tile]:
     row = subject.row
+    fitted = fixed(row.get("plcc_fitted"))
     return [
         Tile(f"SRCC, {SPLITS.get(subject.split, subject.split)}" if subject.split else "SRCC",
              fixed(row.get("srcc")), interval(row.get("low"), row.get("high"))),
-        Tile("PLCC", fixed(row.get("plcc")), f"fitted {fixed(row.get('plcc_fitted'))}"),
+        Tile("PLCC", fixed(row.get("plcc")), f"{_ends(row, 'plcc')} fitted {fitted}".strip()),
         Tile("RMSE", fixed(row.get("rmse_raw")), f"fitted {fixed(row.get('rmse'))}"),
     ]  # fmt: skip
 
@@ -112,9 +110,9 @@ def _how_many(subject: Subject) -> str:
 
 
 def _of_several(run: RunFolder) -> Section:
-    columns = ["model", "data", "SRCC", "95%", "PLCC", "PLCC fitted", "RMSE", "RMSE fitted",
-               "GMACs", "M parameters", "KRCC", "same-content pairs", "videos",
-               "contents"]  # fmt: skip
+    columns = ["model", "data", "SRCC", "95%", "PLCC", "PLCC 95%", "PLCC fitted", "RMSE",
+               "RMSE fitted", "GMACs", "M parameters", "KRCC", "same-content pairs", "NTIRE 2023",
+               "videos", "contents"]  # fmt: skip
     best: dict[str, float] = {}
     for s in run.subjects:
         value = shown(s.row, "srcc")
@@ -127,48 +125,34 @@ def _of_several(run: RunFolder) -> Section:
         rows.append(
             [Cell(s.name), Cell(s.where), Cell(fixed(r.get("srcc")), r.get("srcc"), top),
              Cell(interval(r.get("low"), r.get("high")), r.get("low")),
-             *(num(r.get(key)) for key in ("plcc", "plcc_fitted", "rmse_raw", "rmse")),
-             cost(r.get("gmacs")), num(r.get("params_m"), 2), num(r.get("krcc")),
-             num(r.get("pair_accuracy")), whole(r.get("n")), whole(r.get("contents"))]
+             num(r.get("plcc")), Cell(_ends(r, "plcc")),
+             *(num(r.get(key)) for key in ("plcc_fitted", "rmse_raw", "rmse")),
+             cost(r.get("gmacs")), num(r.get("params_m"), 2),
+             *(num(r.get(key)) for key in ("krcc", "pair_accuracy", "ntire2023")),
+             whole(r.get("n")), whole(r.get("contents"))]
         )  # fmt: skip
     table = Table(
         columns, rows, frozenset({"model", "data"}),
         note="PLCC and RMSE are of the scores as they are; fitted is after a 4-parameter logistic"
         " on these very videos, as most papers print it. Bold: highest SRCC of a table, which is no"
         " verdict; those stand above.",
-    ).without_constant("data", "videos", "contents")  # fmt: skip
-    blocks: list[Any] = [table]
-    verdicts = _verdicts(run)
+    ).without_constant("data", "PLCC 95%", "NTIRE 2023", "videos", "contents")  # fmt: skip
     picture = plots.dots(run.subjects, wide=True) + plots.dots(run.subjects, wide=False)
     figure = Figures([Figure("SRCC with 95% over contents", picture, style="full")])
-    if verdicts:
-        blocks = [Lines(verdicts), table]
     names = list(dict.fromkeys(s.name for s in run.subjects))
     tables = list(dict.fromkeys(s.where for s in run.subjects))
     return Section(
         "result", "Result",
         f"{count(len(names), 'model')} on {', '.join(tables)}: trust a verdict that says better,"
         " not a difference of two numbers, since the models are compared on the same contents.",
-        [*blocks, figure],
+        [*verdicts(run), table, figure, *comparisons(run), *kvq(run)],
     )  # fmt: skip
 
 
-def _verdicts(run: RunFolder) -> list[str]:
-    """Sentences on pairs of models; older evaluations give the numbers alone."""
-    told = []
-    for pair in run.result.get("pairs") or []:
-        if pair.get("verdict"):
-            told.append(str(pair["verdict"]))
-        elif is_number(pair.get("srcc_difference")):
-            names = {str(s.row.get("bundle")): s.name for s in run.subjects}
-            first, other = (
-                names.get(str(pair.get(k)), str(pair.get(k))) for k in ("first", "other")
-            )
-            told.append(
-                f"{first} minus {other}: SRCC {fixed(pair['srcc_difference'], sign=True)}"
-                f" {interval(pair.get('low'), pair.get('high'))} (paired)"
-            )
-    return told
+def _ends(row: dict[str, Any], statistic: str) -> str:
+    """The interval of one statistic; empty where older evaluations have none."""
+    low, high = (row.get("intervals") or {}).get(statistic) or (None, None)
+    return interval(low, high)
 
 
 def _of_labels(run: RunFolder) -> Section | None:

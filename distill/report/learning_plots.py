@@ -65,19 +65,22 @@ def rates(columns: Series) -> Markup:
 
 def waiting(columns: Series) -> Markup:
     """Share of its time that a step or a labelling waited for videos; empty without."""
-    for name, over in (("train/data_wait", "step"), ("labelling/data_wait", "videos labelled")):
-        if columns.get(name):
-            smooth = over == "step"
-            series = {"waiting for videos": columns[name]}
-            return _lines(series, "share of time waiting", smooth=smooth, over=over)
-    return Markup("")
+    label, what = "share of time waiting", "waiting for videos"
+    if columns.get("train/data_wait"):
+        return _lines({what: columns["train/data_wait"]}, label, smooth=True)
+    points = _of_labelling(columns, "data_wait")
+    return _lines({what: points}, label, over="videos labelled")
 
 
 def speed(columns: Series) -> Markup:
     """Videos a second of a labelling; empty where none was logged."""
-    name = "labelling/videos_per_second"
-    series = {"videos a second": columns[name]} if name in columns else {}
-    return _lines(series, "videos a second", over="videos labelled")
+    points = _of_labelling(columns, "videos_per_second")
+    return _lines({"videos a second": points}, "videos a second", over="videos labelled")
+
+
+def _of_labelling(columns: Series, name: str) -> Mapping[int, float]:
+    """A column under the name that this version or an older one gives it."""
+    return columns.get(f"labels/{name}") or columns.get(f"labelling/{name}") or {}
 
 
 def _is_rate(name: str) -> bool:

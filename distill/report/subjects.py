@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from distill.evaluation.names import short_names
 from distill.evaluation.predictions import HEADER
 from distill.report.text import is_number, number
 from distill.runs import PREDICTIONS
@@ -86,14 +87,16 @@ def evaluated(path: Path, result: dict[str, Any]) -> list[Subject]:
     """The models and tables of an evaluation."""
     found = []
     rows = result.get("rows") or []
-    names = _names([str(row.get("bundle", "")) for row in rows])
+    bundles = list(dict.fromkeys(Path(str(row.get("bundle", ""))) for row in rows))
+    # Evaluations have had names since they compare every pair.
+    names = dict(zip(bundles, short_names(bundles, "bundles"), strict=True)) if bundles else {}
     for number_, row in enumerate(rows, 1):
         file = path / Path(str(row.get("predictions") or PREDICTIONS.format(number_))).name
         table = Path(str(row.get("table", "")))
         picture = path / "plots" / Path(str(row.get("plot") or "none")).name
         found.append(
             Subject(
-                name=str(row.get("name") or names[number_ - 1] or row.get("role") or "model"),
+                name=str(row.get("name") or names[Path(str(row.get("bundle", "")))]),
                 table=str(row.get("table_name") or table.parent.name or table.stem),
                 split=str(row.get("split", "")),
                 row=row,
@@ -170,16 +173,6 @@ def teacher_of(run: "RunFolder") -> Subject | None:
 def by_place(videos: Sequence[Video]) -> dict[str, Video]:
     """Videos by where they are: what two tables of the same videos have in common."""
     return {video.path or video.video: video for video in videos}
-
-
-def _names(bundles: list[str]) -> list[str]:
-    """Run folders of bundles, as far up as tells them apart; older evaluations have no names."""
-    parts = [[p for p in Path(b).parts if p not in ("/", "bundle")] for b in bundles]
-    for depth in range(1, max(map(len, parts), default=0) + 1):
-        names = ["/".join(p[-depth:]) for p in parts]
-        if len(set(names)) == len(set(bundles)):
-            return names
-    return bundles
 
 
 def shown(row: dict[str, Any], *names: str) -> float:

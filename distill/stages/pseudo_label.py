@@ -111,12 +111,12 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
             cost = bundle.spec["cost"]
             tracker.summary({"gmacs": cost["gmacs"], "params_m": cost["params_m"]})
             tracker.makes(labels_card(store))
+        reader = make_reader(**vars(config.reader))
         if result["labelled"] <= _REPORTED:
-            reader = make_reader(**vars(config.reader))
             report_labels(store.usable(), this, tracker, reader)
         tracker.close()
         this.finish(result)
-        report(out, config, make_reader(**vars(config.reader)))
+        report(out, config, reader)
     return result
 
 

@@ -158,6 +158,9 @@ def labels(folder: Path, teacher: Path) -> Path:
     kinds = [{"kind": "codec", "class": "h264", "videos": 30, "score": 3.4, "spread": None}]
     dump(folder / "pseudo_labels.json", {"kinds": kinds, "disputed": []})
     record(folder, {"commit_every": 32})
+    lines = ["labels/videos_per_second,labels/data_wait,step", "4.0,0.1,10", "5.0,0.2,33"]
+    (folder / "metrics").mkdir()
+    (folder / "metrics" / "metrics.csv").write_text("\n".join(lines) + "\n")
     return folder
 
 

@@ -116,7 +116,7 @@ def test_an_evaluation_has_every_section(tmp_path: Path) -> None:
     ]  # fmt: skip
     words = found.words
     assert "model 0 <i> is better than model 1 <i> on table 0" in words
-    assert "Only 6 contents." in words  # the warning of the evaluation itself
+    assert "only 6 contents." in words  # the warning of the evaluation itself
     assert "60 videos could not be used" in words and "10 more are in" in words
     assert "0123456789abcdef, with changes that are not committed" in words
     assert "2026-05-01 12:00:00+02:00" in words
@@ -143,7 +143,7 @@ def test_a_sweep_says_what_was_not_trained(tmp_path: Path) -> None:
 def test_labels_show_their_doubt_and_what_failed(tmp_path: Path) -> None:
     teacher = made.student(tmp_path / "teacher")
     found = page(made.labels(tmp_path / "run", teacher))
-    assert found.sections == ["result", "labels", "provenance"]
+    assert found.sections == ["result", "labels", "speed", "provenance"]
     words = found.words
     assert "<b>torn</b>" in words and not found.of("b")
     assert "MOS of validation (24)" in words  # of the teacher, beside the labels
@@ -162,6 +162,25 @@ def test_a_student_is_shown_beside_its_teacher(tmp_path: Path) -> None:
     assert "Their scores correlate by 1.00 (SRCC), their errors by 1.00." in found.words
     shutil.rmtree(store)  # as where the labels came from another machine
     assert "against" not in page(run_).sections
+
+
+def test_verdicts_that_tell_apart_come_first_and_all_pairs_have_a_table(tmp_path: Path) -> None:
+    folder = made.evaluation(tmp_path / "run")
+    result = json.loads((folder / "result.json").read_text())
+    pair = result["pairs"][0] | {"contents": 12}
+    few = pair | {"contents": 6, "statistic": "plcc"}
+    unsure = pair | {"low": -0.02, "verdict": "not told apart at first"}
+    plcc = pair | {"statistic": "plcc", "verdict": "of PLCC"}
+    kvq = {"name": "a", "table_name": "t", "score": 0.92284, "srcc": 0.9, "plcc": 0.9}
+    made.dump(folder / "result.json", result | {"pairs": [unsure, few, pair, plcc], "kvq": [kvq]})
+    found = page(folder)
+    said = [text for tag, text in found.texts if tag == "li"]
+    assert said == [pair["verdict"], "not told apart at first"]
+    cells = [text for tag, text in found.texts if tag == "td"]
+    assert (cells.count("told apart"), cells.count("not told apart")) == (2, 2)
+    assert "0.9228" in cells
+    made.dump(folder / "result.json", result)
+    assert "All paired comparisons" not in page(folder).words  # the sentence said it
 
 
 def test_a_model_that_says_one_thing_has_a_page(tmp_path: Path) -> None:
