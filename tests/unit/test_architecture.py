@@ -111,6 +111,7 @@ NAME_DATA_SETS = {
     "distill.evaluation.telling",
     "distill.stages.evaluate",
     "distill.report.cost",
+    "distill.report.verdicts",
 }
 
 
