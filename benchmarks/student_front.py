@@ -101,9 +101,9 @@ def plan() -> Iterator[Training]:
     for seed in range(3):
         for arm in ("pseudo", "ladder"):
             yield Training(SEEDED, arm, seed, tuple(ARMS[arm]))
-    yield Training(SEEDED, "rounds", 0, tuple(ARMS["rounds"]))
     for seed in (1, 2):
         yield Training(SEEDED, "doubt_drop", seed, tuple(DOUBT["doubt_drop"]))
+    yield Training(SEEDED, "rounds", 0, tuple(ARMS["rounds"]))
     for seed in (1, 2):
         yield from _losses(seed)
 
