@@ -8,8 +8,8 @@ The first 14 train contents (sorted by name) are labelled, the other 41 are the 
 teacher, its labels of the pool, and a ladder (VMAF) made of the pool's best videos by these labels.
 Then every run of ``plan`` that is not in the table yet, each a process as a user types it. A
 finished run is a row of students/measured.csv, which ``student=fit`` goes by. Killed, the next
-start goes on with the run that was broken off. The test split is read by --tables alone, and not for
-losses, which are compared on validation.
+start goes on with the run that was broken off. The test split is read by --tables alone, and
+not for losses, which are compared on validation.
 """
 
 import argparse
