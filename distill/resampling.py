@@ -19,9 +19,9 @@ FEW_CONTENTS = 10
 """Fewest contents at which the jackknife's 95% intervals of SRCC, PLCC and their differences hold.
 
 Lowest share, in %, of 2000 simulated intervals that held the true value, over SRCC 0.75 to
-0.93 (``benchmarks/coverage.py``), of differences as they were before ``paired_ends``, which has 94.8
-to 96.4 with 16 contents; a content of 7 versions holds with fewer, but its interval is
-then up to 0.8 wide.
+0.93 (``benchmarks/coverage.py``), of differences as they were before ``paired_ends``, which has
+94.8 to 96.4 with 16 contents; a content of 7 versions holds with fewer, but its interval is then
+up to 0.8 wide.
 
 | contents | SRCC | its difference | PLCC | its difference | one video each: SRCC, its difference |
 |---|---|---|---|---|---|
@@ -35,7 +35,7 @@ then up to 0.8 wide.
 """
 BLOCKS = 200  # more groups than that are left out in so many blocks, which bounds the time
 _CELLS = 2_000_000  # of (resamples, rows) held at once: 16 MB per float64 array
-_AROUND = 1441  # points on an ellipse: its extremes are found to 1e-5 of its width
+_AROUND = 1441  # points on an ellipse: within 1e-5 of the extremes in the tests
 _CORRELATIONS = ("srcc", "krcc", "plcc", "plcc_fitted", "ntire2023")
 _ERRORS = ("rmse", "rmse_fitted")
 
