@@ -165,9 +165,7 @@ def main() -> None:
             name: run(contents, options.versions, case, options.simulations, options.draws)
             for name, case in CASES.items()
         }
-        print(
-            f"\n{contents} contents of {options.versions}: % right (mean width); % told apart\n"
-        )
+        print(f"\n{contents} contents of {options.versions}: % right (mean width); % told apart\n")
         print(f"| case | method | {' | '.join(columns)} |\n|---|---|{'---|' * len(columns)}")
         for name, rates in cases.items():
             for method in dict.fromkeys(method for method, _ in rates):
