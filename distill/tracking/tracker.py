@@ -18,7 +18,7 @@ from distill.tracking.cards import Card, finite
 from distill.tracking.csv_log import csv_logger
 from distill.tracking.lineage import choose_group, read_note, run_name, write_note
 from distill.tracking.modes import resolve_mode
-from distill.tracking.privacy import private_settings, without_paths
+from distill.tracking.privacy import no_error_reports, private_settings, without_paths
 from distill.tracking.tables import MOST_PICTURES, MOST_ROWS, Picture, Rows, sent, write_table
 
 log = logging.getLogger(__name__)
@@ -59,6 +59,8 @@ class Tracker:
         before = read_note(folder) if resumed else {}
         self.group = choose_group(settings.group, [before.get("group"), *origins], config.data.name)
         write_note(folder, group=self.group)
+        if not self._names:
+            no_error_reports()
         mode, why = resolve_mode(settings.mode)
         hint = "" if mode == "off" else "; turn it off with tracking.mode=off"
         log.info("W&B: %s (%s)%s", mode, why, hint)
