@@ -45,7 +45,6 @@ _LIBRARY_NOISE = (
     "Using a non-tuple sequence for multidimensional indexing.*",  # timm's, of position tables
     ".*lr_scheduler.step.*before.*optimizer.step.*",
 )
-# Hydra answers ``training=null`` with a ValueError.
 
 
 def train_teacher() -> None:
@@ -102,6 +101,7 @@ def plain_door(run: Callable[[Sequence[str]], int]) -> None:
 
 def leave(door: Callable[[], int]) -> None:
     """Leave with a door's exit code; a reader that closes its pipe (``| head``) is no error."""
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):  # a terminal may lack the letters of a file's name
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -115,6 +115,17 @@ def leave(door: Callable[[], int]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 128 + signal.SIGPIPE
     sys.exit(code)
+
+
+def _open_closed_streams() -> None:
+    """What the caller closed (``>&-``, some daemons) leads nowhere.
+
+    Else Python has None in its place, and the next file that is opened gets its number, which
+    libraries write to.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def _stop(number: int, frame: object) -> None:

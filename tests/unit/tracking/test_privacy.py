@@ -15,10 +15,11 @@ from distill.tracking.privacy import HIDDEN, without_paths
 # One of a few words, a number or auto, a network and its options, or what docs/tracking.md tells.
 SENT = set(
     "budget data.adapter data.as_split data.name data.options device devices doubt.action"
-    " doubt.rule doubt.shrink engine finetune.first finetune.loss intervals leak_check loss max_latency"
-    " max_params precision reader.hdr reader.name reader.time_limit select.duplicates"
+    " doubt.rule doubt.shrink engine finetune.first finetune.loss intervals leak_check loss"
+    " max_latency max_params precision reader.hdr reader.name reader.time_limit select.duplicates"
     " select.features select.method split student teacher tracking.entity tracking.group"
-    " tracking.mode tracking.project training.accelerator training.devices training.precision".split()
+    " tracking.mode tracking.project training.accelerator training.devices"
+    " training.precision".split()
 )
 TWO_RUNS = """
 import os
