@@ -12,7 +12,7 @@ from distill.data.places import RemotePath
 from distill.data.pool_sources import MAGIC, read_names, read_pool, refusal
 from distill.data.rows import Manifest
 from distill.errors import ConfigError, ManifestError
-from distill.scoring.terminal import for_terminal
+from distill.terminal import for_terminal
 
 STDIN = "-"
 _SHOWN = 5  # reasons in a message, and repeated names of a list that are told

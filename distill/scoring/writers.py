@@ -13,7 +13,7 @@ from distill.errors import OutputError
 from distill.scoring.pictures import Pictures
 from distill.scoring.records import COLUMNS, FRAME_SCORES, FRAME_TIMES, Record
 from distill.scoring.sparkline import marks_for, sparkline
-from distill.scoring.terminal import for_terminal
+from distill.terminal import for_terminal
 
 
 class Writer(Protocol):

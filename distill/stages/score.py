@@ -18,9 +18,9 @@ from distill.scored import VideoScore
 from distill.scoring.inputs import Item, gather
 from distill.scoring.options import check_apart, check_targets, parse
 from distill.scoring.records import Record, read_earlier, record
-from distill.scoring.terminal import for_terminal
 from distill.scoring.writers import open_writers
 from distill.specification import find_bundle
+from distill.terminal import for_terminal
 
 if TYPE_CHECKING:  # torch takes seconds, which --help and a mistyped option need not wait for
     from distill.deploy.scorer import Scorer

@@ -273,6 +273,7 @@ def test_pictures_are_made(model: Path, clips: Path, tmp_path: Path) -> None:
         (["--resume", "--jsonl", "/dev/null"], "/dev/null is no regular file"),
         (["--plots", "a.mp4"], "--plots a.mp4: cannot be made (File exists)"),
         (["--batch-size", "0"], "--batch-size at least 1"),
+        (["\x1b[2J*.mp4"], "\\x1b[2J*.mp4: no video found"),
     ],
 )
 def test_what_has_no_sense_is_told_before_anything_is_scored(
