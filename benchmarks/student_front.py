@@ -8,7 +8,8 @@ The first 14 train contents (sorted by name) are labelled, the other 41 are the 
 teacher, its labels of the pool, and a ladder (VMAF) made of the pool's best videos by these labels.
 Then every run of ``plan`` that is not in the table yet, each a process as a user types it. A
 finished run is a row of students/measured.csv, which ``student=fit`` goes by. Killed, the next
-start goes on with the run that was broken off. The test split is read by --tables alone.
+start goes on with the run that was broken off. The test split is read by --tables alone, and not for
+losses, which are compared on validation.
 """
 
 import argparse
@@ -62,6 +63,7 @@ DOUBT = {
 }
 # Losses on the MOS alone, in 60 steps.
 SHORT = ["labels=none", "training.epochs=15", "training.val_every=5"]
+_LOSS = "loss_"  # how their arms begin
 LOSSES = "mse plcc correlation ranking adaptive_rank e_vqa fast_vqa distribution".split()
 
 
@@ -101,9 +103,9 @@ def plan() -> Iterator[Training]:
     for seed in range(3):
         for arm in ("pseudo", "ladder"):
             yield Training(SEEDED, arm, seed, tuple(ARMS[arm]))
-    yield Training(SEEDED, "rounds", 0, tuple(ARMS["rounds"]))
     for seed in (1, 2):
         yield Training(SEEDED, "doubt_drop", seed, tuple(DOUBT["doubt_drop"]))
+    yield Training(SEEDED, "rounds", 0, tuple(ARMS["rounds"]))
     for seed in (1, 2):
         yield from _losses(seed)
 
@@ -111,7 +113,7 @@ def plan() -> Iterator[Training]:
 def _losses(seed: int) -> Iterator[Training]:
     for loss in LOSSES:
         bins = ["student.bins=16"] if loss == "distribution" else []
-        yield Training(SEEDED, f"loss_{loss}", seed, (*SHORT, f"loss={loss}", *bins))
+        yield Training(SEEDED, _LOSS + loss, seed, (*SHORT, f"loss={loss}", *bins))
 
 
 def main() -> int:
@@ -214,7 +216,10 @@ def measured() -> list[dict[str, str]]:
 
 def tables(table: Path, out: Path) -> list[str]:
     """The tables of what is finished; scores of test are kept beside each bundle."""
-    rows = [row for row in measured() if (out / _folder(row) / "bundle").is_dir()]
+    rows = [
+        row for row in measured()
+        if (out / _folder(row) / "bundle").is_dir() and not row["arm"].startswith(_LOSS)
+    ]  # fmt: skip
     test = read_manifest(table).split("test")
     mos, groups = np.array([row.mos for row in test]), [row.group for row in test]
     scored: dict[tuple[str, str], dict[int, np.ndarray]] = defaultdict(dict)
@@ -247,6 +252,23 @@ def tables(table: Path, out: Path) -> list[str]:
         lines.append(f"| {rung}: {arm} minus {other} | {each}"
                      f" | {gain.estimate:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] |")  # fmt: skip
     lines += ["", f"{len(test)} test videos of {len(set(groups))} contents; {len(rows)} runs."]
+    return lines + losses()
+
+
+def losses() -> list[str]:
+    """Losses on the MOS alone, on validation: each against MSE with the same seed."""
+    found: dict[str, dict[str, float]] = defaultdict(dict)
+    for row in measured():
+        if row["arm"].startswith(_LOSS):
+            found[row["arm"].removeprefix(_LOSS)][row["seed"]] = float(row["val_srcc"])
+    lines = ["", "| loss | val SRCC of each seed | mean | minus MSE's of each seed |",
+             "|---|---|---|---|"]  # fmt: skip
+    for loss, runs in found.items():
+        base = found["mse"]
+        minus = " ".join(f"{runs[s] - base[s]:+.3f}" for s in runs if s in base)
+        each = " ".join(f"{value:.3f}" for value in runs.values())
+        mean = np.mean(list(runs.values()))
+        lines.append(f"| `{loss}` | {each} | {mean:.3f} | {minus if loss != 'mse' else ''} |")
     return lines
 
 
@@ -255,9 +277,8 @@ def _folder(row: dict[str, str]) -> str:
 
 
 def _pairs(keys: list[tuple[str, str]]) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
-    """Others' labels against none; rules of doubt, rounds and losses against what is plain."""
+    """Others' labels against none; rules of doubt and rounds against what is plain."""
     bases = {**dict.fromkeys((ARM, "pseudo", "ladder"), "mos"), **dict.fromkeys(DOUBT, "pseudo"),
-             **{f"loss_{loss}": "loss_mse" for loss in LOSSES if loss != "mse"},
              "rounds": ARM}  # fmt: skip
     for rung, arm in keys:
         if (rung, bases.get(arm, "")) in keys:

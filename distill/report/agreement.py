@@ -7,6 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from distill.evaluation.breakdowns import DERIVED
 from distill.report import agreement_plots as plots
 from distill.report.blocks import Cell, Figure, Figures, Heading, Section, Table, num, whole
 from distill.report.folder import RunFolder
@@ -99,27 +100,50 @@ def categories(subject: Subject) -> list[str]:
 
 
 def breakdown(run: RunFolder) -> Section | None:
-    """The evaluation's table by kinds of videos."""
+    """The evaluation's tables by kinds of videos: those asked for open, the others folded."""
     found = run.result.get("breakdowns") or []
     if not found:
         return None
-    columns = ["kind", "class", "model", "data", "videos", "contents", "SRCC", "95%", "PLCC",
-               "RMSE", "bias", "note"]  # fmt: skip
-    rows = [
-        [*(Cell(str(r.get(key, ""))) for key in ("column", "value", "name", "table_name")),
-         whole(r.get("n")), whole(r.get("contents")),
-         num(r.get("srcc")), Cell(interval(r.get("low"), r.get("high")), r.get("low")),
-         num(r.get("plcc")), num(r.get("rmse_raw")), num(r.get("bias"), sign=True),
-         Cell(str(r.get("warning") or ""))]
-        for r in found
-    ]  # fmt: skip
-    words = frozenset({"kind", "class", "model", "data", "note"})
+    blocks = []
+    for column in dict.fromkeys(str(row.get("column", "")) for row in found):
+        rows = [row for row in found if str(row.get("column", "")) == column]
+        blocks.append(_by_kind(column, rows))
     return Section(
         "breakdown", "By kind of video",
         "Where the model is weak: a low SRCC within a kind, or a bias (mean of score minus MOS)"
         " that favours it. Within a narrow kind every SRCC is lower than over all.",
-        [Table(columns, rows, words).without_constant("data", "note", "model")],
+        blocks,
     )  # fmt: skip
+
+
+def _by_kind(column: str, found: list[dict[str, Any]]) -> Table:
+    columns = [column, "model", "data", "videos", "contents", "SRCC", "95%", "PLCC", "RMSE", "bias"]
+    places = {value: at for at, value in enumerate(dict.fromkeys(row["value"] for row in found))}
+    by_class = sorted(found, key=lambda row: places[row["value"]])
+    rows = [
+        [*(Cell(str(row.get(key, ""))) for key in ("value", "name", "table_name")),
+         whole(row.get("n")), whole(row.get("contents")), num(row.get("srcc")),
+         Cell(_marked(row), row.get("low")),
+         num(row.get("plcc")), num(row.get("rmse_raw")), num(row.get("bias"), sign=True)]
+        for row in by_class
+    ]  # fmt: skip
+    notes = []
+    if any(not is_number(row.get("srcc")) for row in found):
+        notes.append("–: too few videos for a correlation.")
+    if any(_marked(row).endswith("*") for row in found):
+        notes.append("*: too few contents, so that the interval may be too narrow.")
+    table = Table(
+        columns, rows, frozenset({column, "model", "data"}),
+        "" if column in DERIVED else f"By {column}", " ".join(notes),
+        fold=f"By {column.replace('_', ' ')}" if column in DERIVED else "",
+    )  # fmt: skip
+    return table.without_constant("data", "model")
+
+
+def _marked(row: dict[str, Any]) -> str:
+    """An interval, with a star where the evaluation warns of it."""
+    told = interval(row.get("low"), row.get("high"))
+    return f"{told} *" if told and row.get("warning") else told
 
 
 def across(run: RunFolder) -> Section | None:

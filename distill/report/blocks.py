@@ -31,6 +31,7 @@ class Table:
         caption: a line above it.
         note: a line below it.
         long: columns of whole sentences.
+        fold: heading under which the table is folded away; empty shows it.
     """
 
     kind: ClassVar[str] = "table"
@@ -40,6 +41,7 @@ class Table:
     caption: str = ""
     note: str = ""
     long: frozenset[str] = frozenset({"source", "reason", "error"})
+    fold: str = ""
 
     def without_constant(self, *names: str) -> "Table":
         """The same without those of the named columns that say one thing in every row."""

@@ -94,8 +94,10 @@ def evaluation(
     breakdown = {"name": "model 0 <i>", "table_name": "table 0", "column": "processing",
                  "value": KINDS[2], "n": 8, "contents": 6, "srcc": None, "low": None, "high": None,
                  "plcc": 0.5, "rmse_raw": 0.4, "bias": -0.1, "warning": "few"}  # fmt: skip
+    few = {"column": "file_size", "value": "1 to 2 MB", "srcc": 0.5, "low": 0.1, "high": 0.9}
     pairs = [pair] if models > 1 else []
-    result = {"rows": rows, "pairs": pairs, "breakdowns": [breakdown], "worst": []}
+    result = {"rows": rows, "pairs": pairs, "breakdowns": [breakdown, breakdown | few],
+              "worst": []}  # fmt: skip
     dump(folder / "result.json", result)
     record(folder, {"bundles": [], "data": {"name": "manifest"}})
     with (folder / "problems.csv").open("w", newline="", encoding="utf-8") as file:

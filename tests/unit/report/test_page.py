@@ -117,6 +117,10 @@ def test_an_evaluation_has_every_section(tmp_path: Path) -> None:
     words = found.words
     assert "model 0 <i> is better than model 1 <i> on table 0" in words
     assert "only 6 contents." in words  # the warning of the evaluation itself
+    # A column that was asked for has its table open; what every video has is folded, and a star
+    # stands where the evaluation warns of an interval.
+    assert "By processing" in words and "By file size" in words and "[0.100, 0.900] *" in words
+    assert "–: too few videos for a correlation." in words
     assert "60 videos could not be used" in words and "10 more are in" in words
     assert "0123456789abcdef, with changes that are not committed" in words
     assert "2026-05-01 12:00:00+02:00" in words
