@@ -6,9 +6,10 @@
 
 Each simulation draws contents of KVQ's shape: a level per content, seven processing steps with
 KVQ's mean MOS by step and a strength of their own per content, a MOS in 36ths. Two predictors err
-by content and by video, share 60% of their errors' variance, and follow the steps with a strength
-of their own; the second errs by ``better`` times as much. The true value is that of 100,000
-contents. A method is right where its interval holds the true value.
+by content and by video, share 60% of their errors' variance (95% where they are alike), and follow
+the steps with a strength of their own; the second errs by ``better`` times as much. The true value
+is that of 100,000 contents. A method is right where its interval holds the true value; simulations
+in which it gives none, as where two models order all videos alike, do not count.
 
 Source: KVQ's train labels: means by step, deviations between contents (0.43) and within (0.33).
 """
@@ -23,25 +24,30 @@ from scipy.stats import norm
 from scipy.stats import t as student_t
 
 from distill.metrics import plcc, srcc
-from distill.resampling import jackknife_ends
+from distill.resampling import jackknife_ends, paired_ends
 from distill.weighted_statistics import statistic_of_groups
 
 STEPS = np.array([3.474, 3.488, 3.451, 3.363, 3.226, 2.972, 2.590])  # KVQ's mean MOS by step
-CASES = {  # errors by content and by video, in MOS; what the second predictor's are times those
-    "SRCC 0.75": (0.33, 0.21, 0.85),
-    "SRCC 0.85": (0.21, 0.14, 0.85),
-    "SRCC 0.93": (0.105, 0.07, 0.85),
-    "SRCC 0.85, as good": (0.21, 0.14, 1.0),
+Case = tuple[float, float, float, float]
+CASES: dict[str, Case] = {
+    # Errors by content and by video, in MOS; what the second predictor's are times those; what
+    # share of their variance both have in common.
+    "SRCC 0.75": (0.33, 0.21, 0.85, 0.6),
+    "SRCC 0.85": (0.21, 0.14, 0.85, 0.6),
+    "SRCC 0.93": (0.105, 0.07, 0.85, 0.6),
+    "SRCC 0.85, as good": (0.21, 0.14, 1.0, 0.6),
+    "SRCC 0.85, much better": (0.21, 0.14, 0.5, 0.6),
+    "SRCC 0.75, alike": (0.33, 0.21, 0.85, 0.95),
 }
 STATISTICS = ("srcc", "plcc")
 Ends = tuple[float, float]
 
 
 def simulate(
-    rng: np.random.Generator, contents: int, versions: int, case: tuple[float, float, float]
+    rng: np.random.Generator, contents: int, versions: int, case: Case
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Predictions of two models and MOS, each (contents * versions,)."""
-    by_content, by_video, better = case
+    by_content, by_video, better, share = case
     shape = (contents, versions)
     steps = STEPS - STEPS.mean()
     if versions == 1:  # any one of the versions
@@ -54,7 +60,7 @@ def simulate(
     for factor in (1.0, better):
         own = rng.standard_normal((contents, 1)), rng.standard_normal(shape)
         content, video = (
-            factor * scale * (np.sqrt(0.6) * s + np.sqrt(0.4) * o)
+            factor * scale * (np.sqrt(share) * s + np.sqrt(1 - share) * o)
             for scale, s, o in zip((by_content, by_video), shared, own, strict=True)
         )
         follows = strength * np.exp(0.25 * rng.standard_normal((contents, 1)))
@@ -63,7 +69,7 @@ def simulate(
 
 
 def intervals(
-    estimate: float, left_out: np.ndarray, drawn: np.ndarray, statistic: str
+    estimate: float, left_out: np.ndarray, drawn: np.ndarray, difference: bool
 ) -> Iterator[tuple[str, Ends]]:
     """Each method's ends.
 
@@ -71,7 +77,7 @@ def intervals(
         estimate: of everything.
         left_out: (G,) of everything but one content.
         drawn: (B,) of bootstrap draws.
-        statistic: ``srcc``, ``plcc`` or ``difference``.
+        difference: of two correlations, not a correlation.
     """
     count, tails = len(left_out), np.array([0.025, 0.975])
     low, high = np.quantile(drawn, tails)
@@ -86,23 +92,33 @@ def intervals(
     z = shift + norm.ppf(tails)
     corrected = norm.cdf(shift + z / (1 - bend * z))
     yield "BCa", tuple(np.quantile(drawn, corrected)) if np.isfinite(bend) else (np.nan, np.nan)
-    forward, back = (np.arctanh, np.tanh) if statistic != "difference" else (lambda v: v,) * 2
+    forward, back = (np.arctanh, np.tanh) if not difference else (np.positive, np.positive)
     safe = np.clip(drawn, -1 + 1e-12, 1 - 1e-12)
     error = np.sqrt(count / (count - 1)) * forward(safe).std(ddof=1)
     reach = student_t.ppf(tails, count - 1) * error
     yield "bootstrap error, t", tuple(back(forward(estimate) + reach))
-    yield "jackknife, t", jackknife_ends(estimate, left_out, statistic)
+    if difference:
+        error = np.sqrt((count - 1) / count * ((left_out - left_out.mean()) ** 2).sum())
+        yield (
+            "jackknife of the difference, t",
+            tuple(estimate + student_t.ppf(tails, count - 1) * error),
+        )
 
 
 def run(
-    contents: int, versions: int, case: tuple[float, float, float], simulations: int, draws: int
+    contents: int, versions: int, case: Case, simulations: int, draws: int
 ) -> dict[tuple[str, str], np.ndarray]:
-    """(method, what) -> rates of being right, of lying above and below the truth, mean width."""
+    """What happened, by method and statistic.
+
+    Returns:
+        Rates of being right, of lying above and below the truth, mean width, the rate of telling
+        two models apart, 1; of the simulations in which there was an interval.
+    """
     rng = np.random.default_rng(0)
     big = simulate(np.random.default_rng(1), 100_000, versions, case)
     true = {name: [f(x, big[2]) for x in big[:2]] for name, f in (("srcc", srcc), ("plcc", plcc))}
     codes = np.repeat(np.arange(contents), versions)
-    found: dict[tuple[str, str], np.ndarray] = defaultdict(lambda: np.zeros(4))
+    found: dict[tuple[str, str], np.ndarray] = defaultdict(lambda: np.zeros(6))
     for _ in range(simulations):
         first, second, mos = simulate(rng, contents, versions, case)
         drawn = rng.multinomial(contents, np.full(contents, 1 / contents), draws)
@@ -111,17 +127,26 @@ def run(
         )
         for name in STATISTICS:
             one, two = (statistic_of_groups(name, x, mos, codes, taken) for x in (first, second))
-            for what, kind, values, truth in (
-                (name, name, one, true[name][0]),
-                (f"{name} difference", "difference", two - one, true[name][1] - true[name][0]),
+            without = one[1 : contents + 1], two[1 : contents + 1]
+            jackknife = {
+                name: jackknife_ends(one[0], without[0], name),
+                f"{name} difference": paired_ends((two[0], one[0]), without[::-1], name),
+            }
+            for what, values, truth in (
+                (name, one, true[name][0]),
+                (f"{name} difference", two - one, true[name][1] - true[name][0]),
             ):
                 drawn_values = values[contents + 1 :]
                 drawn_values = drawn_values[np.isfinite(drawn_values)]
-                ends = intervals(values[0], values[1 : contents + 1], drawn_values, kind)
-                for method, (low, high) in ends:
+                left_out = values[1 : contents + 1]
+                ends = intervals(values[0], left_out, drawn_values, what != name)
+                for method, (low, high) in (*ends, ("jackknife, t", jackknife[what])):
+                    if np.isnan(low):
+                        continue
                     right = low <= truth <= high
-                    found[method, what] += right, low > truth, high < truth, high - low
-    return {key: value / simulations for key, value in found.items()}
+                    told = what != name and (low > 0 or high < 0)
+                    found[method, what] += right, low > truth, high < truth, high - low, told, 1
+    return {key: value / value[5] for key, value in found.items()}
 
 
 def main() -> None:
@@ -140,12 +165,17 @@ def main() -> None:
             name: run(contents, options.versions, case, options.simulations, options.draws)
             for name, case in CASES.items()
         }
-        print(f"\n{contents} contents of {options.versions}: % right (mean width)\n")
+        print(
+            f"\n{contents} contents of {options.versions}: % right (mean width); % told apart\n"
+        )
         print(f"| case | method | {' | '.join(columns)} |\n|---|---|{'---|' * len(columns)}")
         for name, rates in cases.items():
             for method in dict.fromkeys(method for method, _ in rates):
-                cells = [rates[method, what] for what in columns]
-                told = " | ".join(f"{100 * cell[0]:.1f} ({cell[3]:.3f})" for cell in cells)
+                cells = [rates.get((method, what), np.full(6, np.nan)) for what in columns]
+                told = " | ".join(
+                    f"{100 * cell[0]:.1f} ({cell[3]:.3f})" + f"; {100 * cell[4]:.1f}" * (at % 2)
+                    for at, cell in enumerate(cells)
+                )
                 print(f"| {name} | {method} | {told} |", flush=True)
 
 

@@ -1,10 +1,11 @@
 """How well the scores of one model agree with the MOS of one table, with intervals."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from distill.metrics import Scores
-from distill.resampling import bootstrap_groups, few_contents
+from distill.resampling import bootstrap_groups
 
 # Column of result.json -> statistic of distill.weighted_statistics.
 STATISTICS = {
@@ -39,6 +40,7 @@ def agreement(
         for name, statistic in STATISTICS.items()
     }
     srcc = found["srcc"]
+    undefined = "the scores or the MOS are constant" if math.isnan(srcc.estimate) else ""
     return {
         **{name: interval.estimate for name, interval in found.items()},
         "n": len(scores),
@@ -46,7 +48,7 @@ def agreement(
         "intervals": {name: [interval.low, interval.high] for name, interval in found.items()},
         "low": srcc.low,
         "high": srcc.high,
-        "warning": few_contents(srcc.n_groups),
+        "warning": undefined or srcc.warning,
     }
 
 

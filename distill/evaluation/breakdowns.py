@@ -99,7 +99,7 @@ def _part(x: np.ndarray, y: np.ndarray, groups: np.ndarray, **options: Any) -> d
     row |= {"srcc": nothing, "low": nothing, "high": nothing, "plcc": nothing}
     row |= {"rmse_raw": rmse(x, y), "bias": float(np.mean(x - y))}
     if count < MIN_VIDEOS:
-        return row | {"warning": f"only {count} videos: too few for a correlation"}
+        return row | {"warning": f"fewer than {MIN_VIDEOS} videos: no correlation"}
     found = bootstrap_groups(x, y, groups, **options)
     row |= {"srcc": found.estimate, "low": found.low, "high": found.high, "plcc": plcc(x, y)}
     undefined = "the scores or the MOS are constant" if math.isnan(found.estimate) else ""

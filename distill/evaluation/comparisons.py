@@ -15,6 +15,7 @@ def compare(
     mos: Sequence[float],
     groups: Sequence[str],
     table_name: str,
+    notes: Mapping[str, str] | None = None,
     **options: Any,
 ) -> list[dict[str, Any]]:
     """Every pair of models on one table, by SRCC and by PLCC.
@@ -24,18 +25,22 @@ def compare(
         mos: (N,).
         groups: (N,) source contents.
         table_name: for the verdicts.
+        notes: name of a model -> why the table is no test of it; the verdicts repeat that.
         options: of ``paired_bootstrap``: draws, method.
 
     Returns:
         A row per pair and statistic: ``difference`` is the first one's minus the other's. Each
         95% interval is of its own pair; nothing corrects for how many there are.
     """
+    notes = notes or {}
     rows = []
     for first, other in combinations(scores, 2):
         for statistic in STATISTICS:
             found = paired_bootstrap(
                 scores[first], scores[other], mos, groups, statistic, **options
             )
+            said = [verdict(first, other, table_name, statistic, found)]
+            said += [notes[name] for name in (first, other) if notes.get(name)]
             rows.append(
                 {
                     "first": first,
@@ -45,7 +50,7 @@ def compare(
                     "difference": found.estimate,
                     "low": found.low,
                     "high": found.high,
-                    "verdict": verdict(first, other, table_name, statistic, found),
+                    "verdict": "; but ".join(said),
                     "contents": found.n_groups,
                 }
             )
@@ -65,9 +70,11 @@ def verdict(first: str, other: str, table_name: str, statistic: str, found: Inte
     if math.isnan(found.estimate):
         return f"{first} and {other} cannot be compared on {table_name}: a {title} is undefined"
     if found.n_groups < FEW_CONTENTS or math.isnan(found.low):
+        few = found.n_groups < FEW_CONTENTS
+        why = f"where {FEW_CONTENTS} are needed" if few else "and there is no interval"
         return (
             f"{first} and {other} are not told apart on {table_name}: {title}"
-            f" {found.estimate:+.3f} of {found.n_groups} contents, where {FEW_CONTENTS} are needed"
+            f" {found.estimate:+.3f} of {found.n_groups} contents, {why}"
         )
     low, high, estimate = found.low, found.high, found.estimate
     if high < 0:

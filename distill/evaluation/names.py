@@ -1,10 +1,12 @@
 """Short unique names of folders and tables, for columns and sentences that people read."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from distill.errors import ConfigError
 
+_DATE = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d(-\d+)?")  # of a run: tells nobody what it is
 _SAY_NOTHING = {"bundle", "manifest", "videos", "labels"}  # as the last part, without suffix
 
 
@@ -28,6 +30,9 @@ def short_names(paths: Sequence[Path], option: str) -> list[str]:
     if twice is not None:
         raise ConfigError(f"{option}: {twice} is given twice; give each one once")
     parts = [_telling(path) for path in paths]
+    undated = [[part for part in own if not _DATE.fullmatch(part)] for own in parts]
+    if len({tuple(own) for own in undated}) == len(parts) and all(undated):
+        parts = undated
     if len({tuple(part) for part in parts}) < len(parts):
         parts = [list(path.parts) for path in paths]
     longest = max(len(part) for part in parts)

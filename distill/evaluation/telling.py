@@ -23,6 +23,8 @@ def told(result: dict[str, Any], by: Sequence[str], worst: bool) -> str:
         )
     shown = [row for row in result["breakdowns"] if row["column"] in by]
     parts.append(_breakdowns(shown))
+    alike = [name for name in by if all(row["column"] != name for row in shown)]
+    parts.append("\n".join(f"by={name}: all videos of a table have one value" for name in alike))
     if worst:
         parts.append(_worst(result["worst"]))
     parts.append(_kvq(result.get("kvq", [])))
@@ -77,7 +79,7 @@ def _kvq(rows: Sequence[dict[str, Any]]) -> str:
     header = "bundle|table|KVQ score|SRCC|PLCC|nonsource|source".split("|")
     names = ("score", "srcc", "plcc", "acc_nonsource", "acc_source")
     table = [
-        [row["name"], row["table_name"], *(f"{row[name]:.4f}" for name in names)] for row in rows
+        [row["name"], row["table_name"], *(number(row[name], 4) for name in names)] for row in rows
     ]
     return aligned(header, table) if rows else ""
 
@@ -109,6 +111,6 @@ def ends(low: float, high: float) -> str:
     return f"[{low:.3f}, {high:.3f}]" if low == low and high == high else ""
 
 
-def number(value: float) -> str:
-    """Three decimals, or a dash where it is undefined."""
-    return f"{value:.3f}" if value == value else "-"
+def number(value: float, decimals: int = 3) -> str:
+    """Decimals, or a dash where it is undefined."""
+    return f"{value:.{decimals}f}" if value == value else "-"

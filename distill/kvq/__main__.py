@@ -50,6 +50,8 @@ def _score(options: argparse.Namespace) -> int:
         row = kvq_row(predicted.scores, truth.scores, pairs)
     except ManifestError as error:
         raise ManifestError(f"{predicted.path}: {error}") from error
+    if row["score"] != row["score"]:
+        _say("warning: no score: the predictions or the MOS are constant, so SRCC is undefined")
     if options.json:
         print(json.dumps({name: v if v == v else None for name, v in row.items()}, indent=2))
         return 0
@@ -110,7 +112,13 @@ def _by_table(path: Path) -> tuple[dict[str, float], dict[str, str]]:
         for _, cells in read_records(path, known, ("score",))
         if not cells["score"].strip() and cells.get("error", "").strip()
     }
-    return read_scores(path, skip=failed).scores, failed
+    read = read_scores(path, skip=failed)
+    if read.repeated:
+        raise ManifestError(
+            f"{path}: {len(read.repeated)} videos stand there more than once, the first is"
+            f" {read.repeated[0]}: leave the score that you mean"
+        )
+    return read.scores, failed
 
 
 def _by_bundle(

@@ -173,6 +173,7 @@ def _pairs(path: Path, sheet: str, rows: list[tuple[int, list[Any]]]) -> list[Pa
     at = [header.index(name) for name in _COLUMNS] if named else [0, 1, 2]
     pairs = []
     for line, cells in rows[1:]:
+        cells = [*cells, *[None] * len(header)]  # a workbook's row may end before its header does
         one, two, rank = (str(cells[k] if cells[k] is not None else "").strip() for k in at)
         value = _number(rank)
         if not one or not two or value not in (1, 2):

@@ -88,17 +88,20 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     for table in tables:
         tracker.uses(dataset_card(table.manifest.rows, table.data_name))
         score_table(table, models, reader, config)
+        notes: dict[str, str] = {}
         for name, bundle in models.items():
-            known = _overlap(name, learned[name], table, reader, config)
+            notes[name] = _overlap(name, learned[name], table, reader, config)
             number = len(result["rows"]) + 1
-            result["rows"].append(_row(name, bundle, table, known, config, this, number))
+            result["rows"].append(_row(name, bundle, table, notes[name], config, this, number))
             _add_details(result, name, table, config, pairs)
             scored, scores = table.scored[name], table.scores[name]
             predictions = out / f"predictions_{number}.csv"
             write_predictions(predictions, scored, scores, bundle.calibration)
             tell_agreement(tracker, f"eval/{number}_{bundle.role}", scored, scores, reader)
         options = _options(config)
-        result["pairs"] += compare(table.scores, table.mos, table.groups, table.name, **options)
+        result["pairs"] += compare(
+            table.scores, table.mos, table.groups, table.name, notes, **options
+        )
     problems = [problem for table in tables for problem in table.problems]
     this.problems(problems)
     if problems:
@@ -132,11 +135,11 @@ def _learned(models: dict[str, Bundle], config: EvaluateConfig) -> dict[str, ove
 def _overlap(
     name: str, learned: overlap.Learned, table: Table, reader: VideoReader, config: EvaluateConfig
 ) -> str:
-    """A warning where the bundle knows videos of the table."""
+    """A warning where the bundle knows videos of the table, or nobody can say."""
     rows = [scored.row for scored in table.scored[name]]
     workers = decoding_workers(config.data.num_workers)
     found = overlap.find_overlap(rows, learned, config.leak_check, reader, workers)
-    return overlap.told(name, table.name, found, len(rows))
+    return overlap.told(name, table.name, found, len(rows), learned.unknown)
 
 
 def _options(config: EvaluateConfig) -> dict[str, Any]:
@@ -144,7 +147,7 @@ def _options(config: EvaluateConfig) -> dict[str, Any]:
 
 
 def _row(
-    name: str, bundle: Bundle, table: Table, known: str, config: EvaluateConfig, run: Run,
+    name: str, bundle: Bundle, table: Table, note: str, config: EvaluateConfig, run: Run,
     number: int,
 ) -> dict[str, Any]:  # fmt: skip
     found = agreement(table.scores[name], table.mos, table.groups, **_options(config))
@@ -160,7 +163,7 @@ def _row(
         "table_name": table.name,
         "split": config.split,
         **found,
-        "warning": "; ".join(text for text in (found["warning"], known) if text),
+        "warning": "; ".join(text for text in (found["warning"], note) if text),
         "calibrated": bundle.calibration is not None,
         "demo": _is_demo(table.path) or _is_demo(bundle.spec["provenance"].get("data")),
         "gmacs": cost["gmacs"],

@@ -59,8 +59,23 @@ def learned_from(bundle: Bundle) -> Learned:
             with (run / PSEUDO_LABELS).open(newline="", encoding="utf-8") as file:
                 kept = [row["path"] for row in csv.DictReader(file) if float(row["weight"]) > 0]
             videos |= dict.fromkeys(map(Path, kept), "train")
-    except (DistillError, OSError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
+    except (
+        DistillError,
+        OSError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        ValueError,
+        yaml.YAMLError,
+    ) as error:
         return Learned(videos, f"{run}: what it learned from cannot be read any more: {error}")
+    gone = [path for path in videos if not path.is_file()]
+    if gone:
+        return Learned(
+            videos,
+            f"{len(gone)} of {len(videos)} videos that {bundle.folder} learned from are no longer"
+            f" there, the first is {gone[0]}: copies of them cannot be found",
+        )
     return Learned(videos)
 
 
@@ -125,9 +140,21 @@ def _by_looks(
     }
 
 
-def told(name: str, table_name: str, found: Mapping[int, str], total: int) -> str:
-    """A line for the table's row; empty where nothing overlaps."""
+def told(
+    name: str, table_name: str, found: Mapping[int, str], total: int, unknown: str = ""
+) -> str:
+    """A line for the table's row; empty where nothing overlaps and all is known.
+
+    Args:
+        name: of the model.
+        table_name: of the table.
+        found: see ``find_overlap``.
+        total: videos of the table.
+        unknown: see ``Learned``.
+    """
     train, val = (sum(split == kind for split in found.values()) for kind in ("train", "val"))
     parts = [f"learned from {train} of these {total} videos"] if train else []
     parts += [f"was chosen and calibrated on {val} of these {total} videos"] if val else []
-    return f"{name} {' and '.join(parts)}: {table_name} does not test it" if parts else ""
+    if parts:
+        return f"{name} {' and '.join(parts)}: {table_name} does not test it"
+    return f"nobody knows whether {name} has learned from {table_name}" if unknown else ""

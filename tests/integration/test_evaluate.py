@@ -154,6 +154,14 @@ def test_videos_that_a_bundle_learned_from_are_told(files: dict[str, Any], tmp_p
         " videos: X does not test it"
     )
     assert clean["warning"] == ""
+    assert evaluate(tmp_path / "c", files, words[0])["rows"][0]["warning"] == (
+        "nobody knows whether good has learned from X"
+    )
+    (learned / "copy0.mp4").unlink()
+    with (run / "pseudo_labels.csv").open("a") as file:
+        file.write("c,/no/longer.mp4,kept,1.0\n")
+    gone = evaluate(tmp_path / "d", files, words[0], bundles=[bundle])["rows"][1]["warning"]
+    assert gone == "nobody knows whether student has learned from Y"
     # All of these clips look alike.
     looks = evaluate(tmp_path / "b", files, *words, "leak_check=perceptual", bundles=[bundle])
     assert "learned from" in looks["rows"][1]["warning"]

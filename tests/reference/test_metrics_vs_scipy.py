@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from scipy.optimize import curve_fit
+from scipy.optimize import curve_fit, minimize
 
 from distill.metrics import (
     bootstrap_groups,
@@ -155,8 +155,27 @@ def test_jackknife_equals_a_plain_loop(statistic: str) -> None:
     found = paired_bootstrap(pred, other, mos, groups, statistic, level=0.9)
     difference = whole - reference(statistic, other, mos, groups)
     assert found.estimate == pytest.approx(difference, abs=1e-12)
-    expected = ends(difference, without(pred) - without(other))
-    assert [found.low, found.high] == pytest.approx(expected, abs=1e-9)
+    # The same by scipy: extremes under the constraint that Hotelling's distance is t or less.
+    values = np.stack([forward(without(column)) for column in (pred, other)])
+    cov = np.cov(values) * (len(names) - 1) ** 2 / len(names)
+    centre = np.array([forward(whole), forward(reference(statistic, other, mos, groups))])
+    most = stats.t.ppf(0.95, len(names) - 1) ** 2
+    within = {
+        "type": "ineq",
+        "fun": lambda z: most - (z - centre) @ np.linalg.solve(cov, z - centre),
+    }
+    ends_by_scipy = [
+        sign * minimize(lambda z, s=sign: s * (back(z[0]) - back(z[1])), centre,
+                        constraints=within, options={"ftol": 1e-12}).fun
+        for sign in (1, -1)
+    ]  # fmt: skip
+    assert [found.low, found.high] == pytest.approx(ends_by_scipy, abs=1e-5)
+    # Zero lies outside just where t on the scale says so.
+    t = abs(centre[0] - centre[1]) / np.sqrt(cov[0, 0] + cov[1, 1] - 2 * cov[0, 1])
+    sure = 1 - 2 * stats.t.sf(t, len(names) - 1)
+    for level, apart in ((sure * 0.98, True), (sure * 0.98 + 0.02, False)):
+        found = paired_bootstrap(pred, other, mos, groups, statistic, level=level)
+        assert (found.low > 0 or found.high < 0) == apart
 
 
 def test_ntire2023_is_the_mean_of_srcc_and_of_plcc_after_a_cubic() -> None:

@@ -30,6 +30,17 @@ PATH = st.lists(PART, min_size=1, max_size=5).map(lambda parts: Path("/", *parts
         (["/data/real/manifest"], "real"),
         (["/data/real/manifest", "/data/demo/manifest"], "real demo"),
         (["/data/real/manifest", "/data/real/other"], "real other"),
+        (
+            [
+                "/r/train_student/2026-11-28_12-28-54-709551/bundle",
+                "/r/train_teacher/2026-11-28_12-27-34-869164/bundle",
+            ],
+            "train_student train_teacher",
+        ),
+        (
+            ["/r/s/2026-11-28_12-28-54/bundle", "/r/s/2026-11-29_12-28-54/bundle"],
+            "2026-11-28_12-28-54 2026-11-29_12-28-54",
+        ),
         (["/bundle"], "bundle"),
         (["/a/bundle", "/a"], "bundle a"),
     ],
@@ -66,6 +77,24 @@ def test_verdicts(low: float, high: float, contents: int, text: str) -> None:
     assert text in found
     if contents < FEW_CONTENTS:
         assert "better" not in found
+
+
+def test_a_verdict_says_what_a_model_knows_of_the_table() -> None:
+    scores, mos, groups = data(2)
+    notes = {"m0": "m0 learned from 3 of these 84 videos", "m1": ""}
+    for row in compare(scores, mos, groups, "X", notes):
+        assert row["verdict"].startswith("m0 is better than m1 on X")
+        assert row["verdict"].endswith("; but m0 learned from 3 of these 84 videos")
+    alike = {"m0": mos, "m1": np.exp(mos).tolist()}
+    text = compare(alike, mos, groups, "X")[0]["verdict"]
+    assert text.endswith(
+        "not told apart on X: SRCC +0.000 of 12 contents, and there is no interval"
+    )
+
+
+def test_constant_scores_are_told() -> None:
+    _, mos, groups = data(1)
+    assert agreement([3.0] * 84, mos, groups)["warning"] == "the scores or the MOS are constant"
 
 
 def test_an_undefined_difference_is_no_verdict() -> None:
@@ -133,5 +162,6 @@ def test_what_is_printed() -> None:
                   "only 3 videos", "v.mp4", "plot: m2.png", "6 comparisons"):  # fmt: skip
         assert words in text
     assert "nan" not in text
+    assert "by=kind: all videos of a table have one value" in told(result, ["kind"], worst=False)
     quiet = told(result | {"pairs": []}, [], worst=False)
     assert "v.mp4" not in quiet and "(empty)" not in quiet and "comparisons" not in quiet

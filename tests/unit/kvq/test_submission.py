@@ -112,6 +112,13 @@ def test_scores_must_be_numbers(tmp_path: Path, line: str, message: str) -> None
         command.run(["submit", str(source), "--out", str(tmp_path / "s.zip")])
 
 
+def test_a_video_with_two_scores_is_refused(tmp_path: Path) -> None:
+    rows = [*(f"{name},2.5," for name in NAMES), "test/0001.mp4,4,"]
+    source = write(tmp_path / "scores.csv", rows)
+    with pytest.raises(ManifestError, match=r"1 videos stand there more than once.*test/0001"):
+        command.run(["submit", str(source), "--out", str(tmp_path / "s.zip")])
+
+
 def test_scores_must_agree_and_be_finite() -> None:
     with pytest.raises(ManifestError, match=r"test/0001\.mp4 has two scores, 1 and 2"):
         for_submission({"a/0001.mp4": 1.0, "b/0001.mp4": 2.0}, {}, NAMES[:1], "test")
