@@ -5,16 +5,14 @@ a traceback, and chooses what the user left open (run directory to resume, defau
 """
 
 import importlib
-import io
 import logging
 import multiprocessing
 import os
 import shutil
-import signal
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from omegaconf import DictConfig
 from distill.config import folder, register_schemas
 from distill.errors import ConfigError, DistillError, Interrupted
 from distill.help import help_page
+from distill.leaving import fail, leave, plain_door
 from distill.overrides import check_overrides, quoted
 from distill.runs import checkpoints, first_process, unfinished
 from distill.stages.front import begin, finish, names_folder, note, sweep_folder
@@ -45,7 +44,6 @@ _LIBRARY_NOISE = (
     "Using a non-tuple sequence for multidimensional indexing.*",  # timm's, of position tables
     ".*lr_scheduler.step.*before.*optimizer.step.*",
 )
-# Hydra answers ``training=null`` with a ValueError.
 
 
 def train_teacher() -> None:
@@ -88,40 +86,6 @@ def dashboard() -> None:
     plain_door(importlib.import_module("distill.stages.dashboard").run)
 
 
-def plain_door(run: Callable[[Sequence[str]], int]) -> None:
-    """A command with options of its own instead of Hydra's; leaves with its exit code."""
-
-    def door() -> int:
-        try:
-            return run(sys.argv[1:])
-        except DistillError as error:
-            return _fail(error)
-
-    leave(door)
-
-
-def leave(door: Callable[[], int]) -> None:
-    """Leave with a door's exit code; a reader that closes its pipe (``| head``) is no error."""
-    for stream in (sys.stdout, sys.stderr):  # a terminal may lack the letters of a file's name
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    signal.signal(signal.SIGTERM, _stop)
-    try:
-        code = door()
-        sys.stdout.flush()
-    except KeyboardInterrupt as stop:
-        code = _fail(Interrupted.by(stop, "stopped before there was anything to keep"))
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 128 + signal.SIGPIPE
-    sys.exit(code)
-
-
-def _stop(number: int, frame: object) -> None:
-    """SIGTERM as Ctrl-C, but for the exit code; training has a handler of its own."""
-    raise KeyboardInterrupt(number)
-
-
 def _hydra_door(stage: str) -> int:
     """Run a stage under Hydra; its exit code."""
     register_schemas()
@@ -146,7 +110,7 @@ def _hydra_door(stage: str) -> int:
         if multirun and stage == "train_student":  # its door draws their front at the end
             sweep = sweep_folder(config.outputs, words)
     except DistillError as error:
-        return _fail(error)
+        return fail(error)
     if sweep is not None:
         words = [word for word in words if not names_folder(word)]
         words.append(f"hydra.sweep.dir={quoted(str(sweep))}")
@@ -171,7 +135,7 @@ def _hydra_door(stage: str) -> int:
             return result
         except DistillError as error:
             failure = str(error)
-            _fail(error)
+            fail(error)
             failures.append(error)
             with (out / "log.txt").open("a", encoding="utf-8") as file:
                 file.write(f"error: {error}\n")
@@ -195,7 +159,7 @@ def _hydra_door(stage: str) -> int:
     try:
         hydra.main(version_base="1.3", config_path="pkg://conf", config_name=stage)(job)()
     except DistillError as error:
-        return _fail(error)
+        return fail(error)
     except SystemExit:  # stopped, or a defect: the runs before it are worth a table all the same
         if sweep is not None:
             finish(sweep)
@@ -271,15 +235,9 @@ def _hydra_itself(stage: str, words: list[str]) -> int:
         flag = word.split("=", 1)[0]
         if flag.startswith("-") and flag not in (*known, *_SWITCHES, "-p", "--shell-completion"):
             text = f"unknown option {word!r}; options are name=value; see --help"
-            return _fail(ConfigError(text))
+            return fail(ConfigError(text))
     hydra.main(version_base="1.3", config_path="pkg://conf", config_name=stage)(lambda cfg: None)()
     return 0
-
-
-def _fail(error: DistillError) -> int:
-    # A progress bar leaves the cursor in its own line.
-    sys.stderr.write(f"{chr(10) if isinstance(error, Interrupted) else ''}error: {error}\n")
-    return error.exit_code
 
 
 def _quiet() -> None:

@@ -123,7 +123,11 @@ def absence(path: Path, remote: bool) -> str:
     if os.path.isdir(path):
         return f"a folder, no video: {path}"
     # Unlike Path.is_file, os.path.isfile is False for a name that is too long.
-    return "" if os.path.isfile(path) else f"no such file: {path}"
+    if os.path.isfile(path):
+        return ""
+    if os.path.exists(path):
+        return f"a pipe or device, no file: {path}"
+    return f"no such file: {path}"
 
 
 def escaped(text: str) -> str:

@@ -86,6 +86,13 @@ def read_names(source: str, names: Iterable[str]) -> Manifest:
     return _checked(Path(source), list(_listed(enumerate(names, 1), Path.cwd())), [], True)
 
 
+def refusal(file: Path, remote: bool) -> str:
+    """Why a video is not taken, or ''; see ``absence``."""
+    if escaped(str(file)) != str(file):
+        return "its path is not UTF-8, which a label store cannot hold; rename it"
+    return absence(file, remote)
+
+
 def _remote(source: RemotePath) -> Manifest:
     problem = url_problem(source.url)
     if problem:
@@ -138,12 +145,8 @@ def _checked(
 ) -> Manifest:
     rows: dict[str, Row] = {}
     for line, video, file in entries:
-        repeated, reason = str(file) in rows, ""
-        if escaped(str(file)) != str(file):
-            reason = "its path is not UTF-8, which a label store cannot hold; rename it"
-        elif repeated:
-            reason = "listed twice; used once"
-        reason = reason or absence(file, remote)
+        repeated = str(file) in rows
+        reason = "listed twice; used once" if repeated else refusal(file, remote)
         if reason:
             problems.append(Problem(str(source), line, escaped(video), reason, repeated=repeated))
         else:

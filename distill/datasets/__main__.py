@@ -18,8 +18,8 @@ from distill.data.manifest import write_manifest
 from distill.data.public_sets import public_sets
 from distill.data.rows import SPLITS
 from distill.data.tables import TABLE_SUFFIXES
-from distill.doors import plain_door
 from distill.errors import ConfigError
+from distill.leaving import plain_door
 from distill.overrides import option_word
 
 INCOMPLETE = 1

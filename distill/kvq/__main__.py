@@ -17,11 +17,11 @@ from tqdm import tqdm
 from distill.config import folder
 from distill.data.rows import Row
 from distill.data.tables import read_records, write_table
-from distill.doors import plain_door
 from distill.errors import ConfigError, ManifestError
 from distill.kvq.files import read_pairs, read_scores
 from distill.kvq.scoring import kvq_row, notes
 from distill.kvq.submission import expected_names, for_submission, off_scale, write_submission
+from distill.leaving import plain_door
 from distill.options import decoding_workers, time_limit_option
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from distill.doors import plain_door
 from distill.labels.scores_csv import write_scores
 from distill.labels.sources import write_sources
 from distill.labels.store import LabelStore
 from distill.labels.summary import summarise
+from distill.leaving import plain_door
 
 
 def run(words: Sequence[str]) -> int:

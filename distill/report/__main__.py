@@ -14,7 +14,7 @@ from pathlib import Path
 
 from distill.config import folder
 from distill.data.readers import make_reader
-from distill.doors import plain_door
+from distill.leaving import plain_door
 from distill.options import ReaderConfig
 from distill.report import write_report
 

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distill.config import place
-from distill.data.manifest import VIDEO_SUFFIXES
+from distill.data.manifest import VIDEO_SUFFIXES, escaped
 from distill.data.places import RemotePath
-from distill.data.pool_sources import MAGIC, read_names, read_pool
+from distill.data.pool_sources import MAGIC, read_names, read_pool, refusal
 from distill.data.rows import Manifest
 from distill.errors import ConfigError, ManifestError
+from distill.terminal import for_terminal
 
 STDIN = "-"
-_SHOWN = 5  # reasons in a message
+_SHOWN = 5  # reasons in a message, and repeated names of a list that are told
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ def gather(
     for name in names:
         if name == STDIN:
             found, told = _items(name, "", read_names("standard input", _piped(null, stdin)))
-        elif _is_missing_video(name):
-            found, told = [Item(name, None, f"no such file: {place(name)}")], []
+        elif _is_one_file(name):
+            found, told = [_file(name)], []
         else:
             found, told = _items(name, _prefix(name), read_pool(place(name), remote=True))
         notes += told
@@ -77,9 +78,8 @@ def gather(
     if again:
         notes.append(f"{again} videos are named by more than one argument; each is scored once")
     if not any(item.path for item in items.values()):
-        reasons = "".join(
-            f"\n  {item.video}: {item.reason}" for item in list(items.values())[:_SHOWN]
-        )
+        shown = [f"{item.video}: {item.reason}" for item in items.values()][:_SHOWN]
+        reasons = "".join(f"\n  {for_terminal(text)}" for text in shown)
         raise ManifestError(f"nothing to score; of {len(items)} names none is a video:{reasons}")
     return list(items.values()), notes
 
@@ -104,11 +104,17 @@ def _is_pattern(name: str) -> bool:
     return MAGIC.search(name) is not None and not os.path.exists(place(name))
 
 
-def _is_missing_video(name: str) -> bool:
-    """Whether it is the name of one video, by its suffix, and no file, folder or pattern."""
+def _is_one_file(name: str) -> bool:
+    """Whether it is the name of one video here, by its suffix, and no folder or pattern."""
     path = place(name)
     known = path.suffix.lower() in VIDEO_SUFFIXES and not isinstance(path, RemotePath)
-    return known and not _is_pattern(name) and not os.path.exists(path)
+    return known and not _is_pattern(name) and not os.path.isdir(path)
+
+
+def _file(name: str) -> Item:
+    """One that is missing, or cannot be taken, is a row and stops no other."""
+    reason = refusal(place(name), remote=True)
+    return Item(escaped(name), None, reason) if reason else Item(name, place(name))
 
 
 def _prefix(name: str) -> str:
@@ -131,4 +137,8 @@ def _items(name: str, prefix: str, pool: Manifest) -> tuple[list[Item], list[str
             video = problem.video or f"{name}, line {problem.line}"
             found.append((problem.line, Item(prefix + video, None, problem.reason)))
     items = [item for _, item in sorted(found, key=lambda each: each[0])]
-    return items, [str(problem) for problem in pool.problems if problem.repeated]
+    repeated = [problem for problem in pool.problems if problem.repeated]
+    told = [str(problem) for problem in repeated[:_SHOWN]]
+    if len(repeated) > _SHOWN:
+        told.append(f"{pool.path}: {len(repeated) - _SHOWN} more are listed twice; used once")
+    return items, told

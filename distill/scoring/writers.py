@@ -13,6 +13,7 @@ from distill.errors import OutputError
 from distill.scoring.pictures import Pictures
 from distill.scoring.records import COLUMNS, FRAME_SCORES, FRAME_TIMES, Record
 from distill.scoring.sparkline import marks_for, sparkline
+from distill.terminal import for_terminal
 
 
 class Writer(Protocol):
@@ -57,10 +58,10 @@ class _Stream:
     """A file, or standard output, of which a reader sees every line when it is written."""
 
     def __init__(self, name: str, append: bool = False) -> None:
-        self.name, self._count = name, 0
+        self.name, self._count = "standard output" if name == "-" else name, 0
         self._file: TextIO = sys.stdout
         if name != "-":
-            with _told(name, 0):
+            with _told(self.name, 0):
                 # A folder's own name may hold bytes that are no UTF-8.
                 self._file = folder(name).open(
                     "a" if append else "w", newline="", encoding="utf-8",
@@ -170,7 +171,8 @@ def table(rows: Sequence[Record], course: bool, encoding: str | None = None) -> 
         encoding: of the terminal; None is standard output's.
     """
     marks = marks_for(encoding or sys.stdout.encoding)
-    width = max([5, *(len(row["video"]) for row in rows)])
+    names = [for_terminal(row["video"]) for row in rows]
+    width = max([5, *map(len, names)])
     courses = [row.get(FRAME_SCORES, []) if course else [] for row in rows]
     every = [score for scores in courses for score in scores]
     low, high = min(every, default=0.0), max(every, default=0.0)
@@ -186,13 +188,13 @@ def table(rows: Sequence[Record], course: bool, encoding: str | None = None) -> 
 
     noted = "note" if any(row["note"] for row in rows) else ""
     told = [line("video", "score", "size", "fps", "seconds", scale, noted)]
-    for row, over in zip(rows, drawn, strict=True):
+    for row, name, over in zip(rows, names, drawn, strict=True):
         if row["error"]:
-            told.append(f"{row['video']:{width}}  failed: {row['error']}")
+            told.append(f"{name:{width}}  failed: {for_terminal(row['error'])}")
             continue
         told.append(
             line(
-                row["video"], f"{row['score']:.2f}", f"{row['width']}x{row['height']}",
+                name, f"{row['score']:.2f}", f"{row['width']}x{row['height']}",
                 f"{row['fps']:.1f}", f"{row['duration']:.1f}", over, row["note"],
             )
         )  # fmt: skip

@@ -30,10 +30,14 @@ def run(words: Sequence[str]) -> int:
         TrackingError: no key, no network, nothing to send, or W&B refused.
     """
     options = _parser().parse_args(words)
+    # Lightning takes seconds, and --help need not wait.
+    from distill.tracking import workspace
+    from distill.tracking.privacy import no_error_reports
+
+    no_error_reports()
     if options.sync is not None:
         _sync(options)
         return 0
-    from distill.tracking import workspace  # Lightning takes seconds, and --help need not wait
 
     project = options.project or TrackingConfig.project
     if options.print:

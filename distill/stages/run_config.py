@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 
 from distill.config import SCHEMAS
 from distill.errors import DistillError, Interrupted
+from distill.leaving import fail, leave
 from distill.runs import first_process
 
 log = logging.getLogger(__name__)
@@ -79,12 +80,9 @@ def main(words: Sequence[str]) -> int:
         config = OmegaConf.merge(OmegaConf.structured(SCHEMAS[stage]), given)
         importlib.import_module(f"distill.stages.{stage}").run(config, folder, "resume" in rest)
     except DistillError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return error.exit_code
+        return fail(error)
     return 0
 
 
 if __name__ == "__main__":
-    from distill.doors import leave
-
     leave(lambda: main(sys.argv[1:]))

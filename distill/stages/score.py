@@ -20,6 +20,7 @@ from distill.scoring.options import check_apart, check_targets, parse
 from distill.scoring.records import Record, read_earlier, record
 from distill.scoring.writers import open_writers
 from distill.specification import find_bundle
+from distill.terminal import for_terminal
 
 if TYPE_CHECKING:  # torch takes seconds, which --help and a mistyped option need not wait for
     from distill.deploy.scorer import Scorer
@@ -56,7 +57,8 @@ def run(words: Sequence[str]) -> int:
         sys.stderr.writelines(f"wrote {name}\n" for name in files if name not in (None, "-"))
     if failed:
         sys.stderr.write(f"{len(failed)} of {len(items)} videos could not be scored:\n")
-        sys.stderr.writelines(f"  {row['video']}: {row['error']}\n" for row in failed[:_SHOWN])
+        shown = (f"{row['video']}: {row['error']}" for row in failed[:_SHOWN])
+        sys.stderr.writelines(f"  {for_terminal(text)}\n" for text in shown)
         more = len(failed) - _SHOWN
         sys.stderr.write(f"  and {more} more\n" if more > 0 else "")
     if stopped is not None:

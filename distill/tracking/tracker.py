@@ -3,8 +3,7 @@
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,15 +13,15 @@ from pytorch_lightning.loggers import Logger, WandbLogger
 from distill.config import StageConfig
 from distill.options import TrackingConfig
 from distill.runs import first_process
+from distill.tracking.artifacts import kept_in, send_card, send_files
 from distill.tracking.cards import Card, finite
 from distill.tracking.csv_log import csv_logger
 from distill.tracking.lineage import choose_group, read_note, run_name, write_note
 from distill.tracking.modes import resolve_mode
-from distill.tracking.privacy import private_settings, without_paths
+from distill.tracking.privacy import no_error_reports, private_settings, without_paths
 from distill.tracking.tables import MOST_PICTURES, MOST_ROWS, Picture, Rows, sent, write_table
 
 log = logging.getLogger(__name__)
-_DATA_DIR = "WANDB_DATA_DIR"
 
 
 class Tracker:
@@ -59,6 +58,8 @@ class Tracker:
         before = read_note(folder) if resumed else {}
         self.group = choose_group(settings.group, [before.get("group"), *origins], config.data.name)
         write_note(folder, group=self.group)
+        if not self._names:
+            no_error_reports()
         mode, why = resolve_mode(settings.mode)
         hint = "" if mode == "off" else "; turn it off with tracking.mode=off"
         log.info("W&B: %s (%s)%s", mode, why, hint)
@@ -202,59 +203,20 @@ class Tracker:
 
         Args:
             card: of it.
-            bundle: its folder, whose files are sent with ``tracking.upload_models=true``: an
-                artifact of its own, so that the card is the same with and without.
+            bundle: its folder, whose files are sent with ``tracking.upload_models=true``.
         """
         self._artifact(card, used=False)
         if bundle is not None and self._settings.upload_models and self._wandb:
-            import wandb
-
-            weights = wandb.Artifact(f"{card.name}-files", "weights", metadata=card.content)
-            with self._kept_here():
-                weights.add_dir(str(bundle))
-                self._wandb.experiment.log_artifact(weights)
+            send_files(self._wandb.experiment, card, bundle, self._folder)
 
     def _artifact(self, card: Card, used: bool) -> None:
-        if not self._wandb:
-            return
-        import wandb
-
-        run = self._wandb.experiment
-        artifact = wandb.Artifact(card.name, card.kind, metadata=card.content)
-        try:
-            with self._kept_here():
-                with artifact.new_file("card.json", encoding="utf-8") as file:
-                    file.write(card.text)
-                if used:
-                    # What run.use_artifact does with an artifact that the server has not seen. That
-                    # call refuses offline, and online it waits for the server, however long.
-                    run._log_artifact(
-                        artifact, aliases=[], is_user_created=True, use_after_commit=True
-                    )
-                else:
-                    run.log_artifact(artifact)
-        except Exception as error:  # a graph with an arrow less is no reason to stop a training
-            log.warning("W&B: no artifact %s: %s", card.name, error)
+        if self._wandb:
+            send_card(self._wandb.experiment, card, used, self._folder)
 
     def _log(self, values: dict[str, Any]) -> None:
         assert self._wandb is not None
-        with self._kept_here():
+        with kept_in(self._folder):
             self._wandb.experiment.log(values)
-
-    @contextmanager
-    def _kept_here(self) -> Iterator[None]:
-        """Files of artifacts wait in the run directory: W&B's own choice is the user's home.
-
-        An offline run is then whole in its directory, whatever becomes of that home.
-        """
-        before = os.environ.get(_DATA_DIR)
-        if before is None:
-            os.environ[_DATA_DIR] = str((self._folder / "wandb" / "data").absolute())
-        try:
-            yield
-        finally:
-            if before is None:
-                del os.environ[_DATA_DIR]
 
     def close(self) -> None:
         """Finish; offline runs are complete on disk after this."""

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 NAME = "Distill-VQA"
 _STEP = "trainer/global_step"
-# Parts of a training (folds, stages) stand before the key: "fold_0-train/loss".
-_PART = "(.*-)?"
 _COLUMNS = (
     "run:displayName", "run:group", "run:jobType", "summary:val/srcc", "summary:val/plcc",
     "summary:test/srcc", "summary:gmacs", "summary:params_m", "summary:budget",
@@ -97,8 +95,10 @@ def _sections(wr: Any) -> dict[str, list[Any]]:
     def lines(title: str, *keys: str, **options: Any) -> Any:
         return wr.LinePlot(title=title, x=_STEP, y=list(keys), **options)
 
-    def matching(title: str, regex: str, **options: Any) -> Any:
-        return wr.LinePlot(title=title, x=_STEP, metric_regex=regex, **options)
+    def of_parts(title: str, regex: str, **options: Any) -> Any:
+        # Parts of a training (folds, stages) stand before the key: "fold_0-train/loss". With both
+        # ends, or "val/srcc" would find "eval/srcc" too.
+        return wr.LinePlot(title=title, x=_STEP, metric_regex=f"^(.*-)?{regex}$", **options)
 
     def against(title: str, x: str, y: str, **options: Any) -> Any:
         return wr.ScatterPlot(title=title, x=wr.SummaryMetric(x), y=wr.SummaryMetric(y), **options)
@@ -126,12 +126,12 @@ def _sections(wr: Any) -> dict[str, list[Any]]:
         return wr.WeavePanelSummaryTable(table_name=key)
 
     smooth: dict[str, Any] = {"smoothing_type": "exponential", "smoothing_factor": 0.6}
-    parts = "|".join(sorted(TERMS))
+    terms = "|".join(sorted(TERMS))
     return {
         "Teacher": [
-            matching("loss of each member", f"{_PART}train/member_.*", **smooth),
-            lines("validation SRCC", "val/srcc"),
-            lines("validation PLCC", "val/plcc"),
+            of_parts("loss of each member", "train/member_.*", **smooth),
+            of_parts("validation SRCC", "val/srcc"),
+            of_parts("validation PLCC", "val/plcc"),
             scatter("val"),
             residuals("val"),
             table("val/worst"),
@@ -146,8 +146,9 @@ def _sections(wr: Any) -> dict[str, list[Any]]:
             table("labels/table"),
         ],
         "Student": [
-            matching("loss by part", f"{_PART}train/({parts})", **smooth),
-            matching("loss", f"{_PART}train/loss", **smooth),
+            of_parts("loss by term", f"train/({terms})", **smooth),
+            of_parts("loss", "train/loss", **smooth),
+            of_parts("validation SRCC", "val/srcc"),
             pictures("what it learns from", "plots/targets", "plots/before_and_after",
                      "plots/kinds"),
             table("labels/choice"),
@@ -175,8 +176,8 @@ def _sections(wr: Any) -> dict[str, list[Any]]:
             table("eval/models"),
         ],
         "Health": [
-            matching("share of time that training waits for videos",
-                     f"{_PART}train/data_wait", **smooth),
+            of_parts("share of time that training waits for videos",
+                     "train/data_wait", **smooth),
             lines("the same of labelling", "labels/data_wait"),
             wr.LinePlot(title="GPU busy, %", y=["system/gpu.0.gpu"]),
             wr.LinePlot(title="GPU memory, %", y=["system/gpu.0.memoryAllocated"]),

@@ -141,6 +141,34 @@ def test_names_come_through_a_pipe(model: Path, clips: Path) -> None:
     assert err == "error: standard input: no names of videos came in\n"
 
 
+def test_streams_that_the_caller_closed_lead_nowhere(
+    model: Path, clips: Path, tmp_path: Path
+) -> None:
+    def closed(ends: str, *words: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            ["bash", "-c", f'exec "$@" {ends}', "-", *command(model, *words)], cwd=clips,
+            capture_output=True, timeout=60,
+        )  # fmt: skip
+
+    scores = tmp_path / "s.csv"
+    assert closed("<&- >&- 2>&-", "a.mp4", "--csv", str(scores)).returncode == 0
+    assert len(scores.read_text().splitlines()) == 2  # and nothing that was meant for a stream
+    assert closed(">&-", "a.mp4", "--quiet").returncode == 0
+    nothing = closed("<&-", "-")
+    assert nothing.returncode == 2
+    assert nothing.stderr == b"error: standard input: no names of videos came in\n"
+
+
+def test_a_full_standard_output_is_told(model: Path, clips: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            command(model, "a.mp4", "--jsonl", "-", "--quiet"), cwd=clips, stdout=full,
+            stderr=subprocess.PIPE, timeout=60,
+        )  # fmt: skip
+    assert done.returncode == 4
+    assert b"error: standard output: cannot be written (No space left" in done.stderr
+
+
 def test_sparklines_are_plain_where_the_terminal_is(model: Path, clips: Path) -> None:
     tables = {
         encoding: run(model, clips, "a.mp4", "--sparkline", PYTHONIOENCODING=encoding)[1]
@@ -245,6 +273,7 @@ def test_pictures_are_made(model: Path, clips: Path, tmp_path: Path) -> None:
         (["--resume", "--jsonl", "/dev/null"], "/dev/null is no regular file"),
         (["--plots", "a.mp4"], "--plots a.mp4: cannot be made (File exists)"),
         (["--batch-size", "0"], "--batch-size at least 1"),
+        (["\x1b[2J*.mp4"], "\\x1b[2J*.mp4: no video found"),
     ],
 )
 def test_what_has_no_sense_is_told_before_anything_is_scored(

@@ -168,6 +168,12 @@ def test_every_panel_shows_what_some_command_logs(found: dict[str, OfflineRun]) 
         assert keys <= logged, (panel["viewType"], keys - logged)
         for pattern in patterns:
             assert any(re.fullmatch(pattern, key) for key in logged), pattern
+    validation = [pattern for panel in panels for pattern in _keys(panel)[1] if "val/" in pattern]
+    for pattern in validation:  # of every fold and stage, and of no evaluation
+        key = re.sub(r"^\^\(\.\*-\)\?|\$$", "", pattern)
+        assert re.search(pattern, key) and re.search(pattern, f"fold_0-{key}")
+        assert not re.search(pattern, f"e{key}") and not re.search(pattern, f"{key}_low")
+    assert len(validation) == 3
     (run_set,) = spec["runSets"]
     assert [key["name"] for key in run_set["grouping"]] == ["group", "jobType"]
     columns = {c.removeprefix("summary:") for c in run_set["runFeed"]["columnPinned"]}

@@ -1,5 +1,6 @@
 """Which videos are scored, under which names, in which order."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,27 @@ def test_a_missing_file_stands_where_the_list_has_it() -> None:
     assert items[2].reason == f"a folder, no video: {Path.cwd()}/in/deep"
     (note,) = notes
     assert note.endswith("l.txt, line 5: 'in/a.mp4': listed twice; used once")
+
+
+def test_a_typed_name_that_cannot_be_taken_stops_no_other() -> None:
+    os.mkfifo("in/pipe.mp4")
+    Path(os.fsdecode(b"in/\xff.mp4")).touch()
+    items, _ = gather(["in/pipe.mp4", os.fsdecode(b"in/\xff.mp4"), "in/a.mp4"])
+    assert [(item.video, item.reason) for item in items] == [
+        ("in/pipe.mp4", f"a pipe or device, no file: {Path.cwd()}/in/pipe.mp4"),
+        ("in/\\udcff.mp4", "its path is not UTF-8, which a label store cannot hold; rename it"),
+        ("in/a.mp4", ""),
+    ]  # fmt: skip
+    with pytest.raises(ManifestError, match=r"nothing to score; .*\n  x\\x1bc\.mp4: no such file"):
+        gather(["x\x1bc.mp4"])
+
+
+def test_a_few_repeated_names_are_told_and_the_rest_are_counted() -> None:
+    items, notes = gather(["-"], stdin=lambda: b"in/a.mp4\n" * 1000)
+    assert len(items) == 1 and len(notes) == 6
+    assert notes[0] == "standard input, line 2: 'in/a.mp4': listed twice; used once"
+    assert notes[-1] == "standard input: 994 more are listed twice; used once"
+    assert len(gather(["-"], stdin=lambda: b"in/a.mp4\n" * 6)[1]) == 5
 
 
 def test_names_on_standard_input() -> None:

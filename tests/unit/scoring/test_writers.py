@@ -38,6 +38,14 @@ def test_courses_share_one_scale_that_the_header_tells() -> None:
     assert table([SOUND | {"frame_scores": []}], True, "ascii")[1].endswith("8.2")
 
 
+def test_a_name_cannot_write_on_the_terminal() -> None:
+    evil = "a\n\x1b[2J\u202egpj.mp4"
+    found = table([SOUND | {"video": evil}, BROKEN | {"video": evil, "error": evil}], course=False)
+    assert found[1].startswith("a\\n\\x1b[2J\\u202egpj.mp4   3.46")
+    assert found[2] == "a\\n\\x1b[2J\\u202egpj.mp4  failed: a\\n\\x1b[2J\\u202egpj.mp4"
+    assert len(found) == 4
+
+
 def test_a_warning_ends_the_table() -> None:
     raw = SOUND | {"warning": "UNCALIBRATED: no MOS", "calibrated": False}
     found = table([raw, BROKEN], course=False)

@@ -124,7 +124,9 @@ def test_paths_are_left_out_of_the_options_and_nothing_else_is() -> None:
         "teacher": {"_target_": "teachers.ensemble.T", "members": {"a": {
             "weights": "none", "backbone": "swin_b", "table": "secret.csv"}}},
         "labels": "none", "other": "/secret", "home": "~secret", "win": "C:\\secret", "seed": 3,
-        "loss": {"mse": 0.5}, "bundles": ["secret"],
+        "loss": {"mse": 0.5}, "bundles": ["secret"], "by": ["secret"], "kvq": {"pairs": "secret"},
+        "student": {"model": "secret"},
+        "member": {"table": "secret.csv", "name": "secret", "columns": ["secret"]},
     }  # fmt: skip
     shown = without_paths(options)
     assert "secret" not in json.dumps(shown)
