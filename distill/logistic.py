@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from distill.columns import paired
+
 
 @dataclass(frozen=True)
 class Logistic4:
@@ -63,8 +65,6 @@ def calibrate(pred: Any, mos: Any) -> Logistic4:
 
     Args, Raises: as ``fit_logistic4``.
     """
-    from distill.weighted_statistics import paired
-
     x, y = paired(pred, mos)
     if len(x) < 30:
         return _line(x, y, f"{len(x)} videos; a logistic that holds for others needs 30")
@@ -98,8 +98,6 @@ def fit_logistic4(
     """
     from scipy.optimize import least_squares
     from scipy.special import expit
-
-    from distill.weighted_statistics import paired
 
     x, y = paired(pred, mos)
     centre, spread, level, height = x.mean(), x.std(), y.mean(), y.std()

@@ -14,15 +14,14 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from distill.columns import group_codes, paired
 from distill.logistic import Logistic4, calibrate, fit_logistic4
 from distill.resampling import Interval, bootstrap_groups, paired_bootstrap
 from distill.weighted_statistics import (
     PAIR_GAP,
-    group_codes,
     group_pairs,
     krcc_rows,
     ntire2023_rows,
-    paired,
     plcc_rows,
     rmse_rows,
     srcc_rows,

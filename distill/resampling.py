@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import t as student_t
 
-from distill.weighted_statistics import check_statistic, group_codes, paired, statistic_of_groups
+from distill.columns import group_codes, paired
+from distill.weighted_statistics import check_statistic, statistic_of_groups
 
 METHODS = ("jackknife", "percentile")
 FEW_CONTENTS = 10

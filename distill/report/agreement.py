@@ -10,9 +10,9 @@ from markupsafe import Markup
 from distill.evaluation.breakdowns import DERIVED
 from distill.report import agreement_plots as plots
 from distill.report.blocks import Cell, Figure, Figures, Heading, Section, Table, num, whole
-from distill.report.folder import RunFolder
+from distill.report.folder import RunFolder, teacher_of
 from distill.report.frames import embedded
-from distill.report.subjects import Subject, by_place, shown, teacher_of
+from distill.report.subjects import Subject, by_place, shown
 from distill.report.text import fixed, interval, is_number
 
 _CLASSES = (2, 12)  # of a column that is a kind of video and no name or number

@@ -10,8 +10,8 @@ import yaml
 
 from distill.errors import ReportError
 from distill.labels import LabelStore
-from distill.report.subjects import Subject, evaluated, trained
-from distill.runs import CONFIG, INPUTS, PROBLEMS, RECORD, RESULT
+from distill.report.subjects import Subject, evaluated, read_videos, trained
+from distill.runs import CONFIG, INPUTS, PREDICTIONS, PROBLEMS, RECORD, RESULT
 from distill.specification import SPEC
 from distill.tracking import metric_files
 
@@ -95,8 +95,28 @@ def read_folder(path: Path) -> RunFolder:
     run.kind = _kind(run)
     run.logs = _logs(path)
     run.store = _store(run)
-    run.subjects = evaluated(path, run.result) if run.kind == "evaluate" else trained(path, run)
+    role = "student" if run.kind == "train_student" else "teacher"
+    run.subjects = (
+        evaluated(path, run.result)
+        if run.kind == "evaluate"
+        else trained(path, role, run.result, run.spec)
+    )
     return run
+
+
+def teacher_of(run: RunFolder) -> Subject | None:
+    """The validation of the teacher that made a student's labels, where its run is still there."""
+    if run.store is None:
+        return None
+    folder = Path(str(run.store.meta.get("bundle", ""))).parent
+    videos = read_videos(folder / PREDICTIONS.format("val"))
+    if not videos:
+        return None
+    try:
+        result = _json(folder / RESULT, {})
+    except ReportError:  # of another run than this page's
+        result = {}
+    return Subject("teacher", "", "val", dict(result.get("val") or {}), videos)
 
 
 def _kind(run: RunFolder) -> str:

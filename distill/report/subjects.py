@@ -1,12 +1,11 @@
 """What a report is about: one model on one table of videos, its scores and its predictions."""
 
 import csv
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,9 +13,6 @@ from distill.evaluation.names import short_names
 from distill.evaluation.predictions import HEADER
 from distill.report.text import is_number, number
 from distill.runs import PREDICTIONS
-
-if TYPE_CHECKING:
-    from distill.report.folder import RunFolder
 
 SPLITS = {"val": "validation", "test": "test", "train": "training"}
 
@@ -107,15 +103,21 @@ def evaluated(path: Path, result: dict[str, Any]) -> list[Subject]:
     return found
 
 
-def trained(path: Path, run: "RunFolder") -> list[Subject]:
-    """What a training measured: validation, and the test split where it has one."""
+def trained(path: Path, role: str, result: dict[str, Any], spec: dict[str, Any]) -> list[Subject]:
+    """What a training measured: validation, and the test split where it has one.
+
+    Args:
+        path: of the run.
+        role: teacher or student.
+        result: of the run.
+        spec: of its bundle.
+    """
     found = []
-    cost = {name: run.result.get(name) for name in ("gmacs", "params_m")}
-    role = "student" if run.kind == "train_student" else "teacher"
-    data = (run.spec.get("provenance") or {}).get("data")
+    cost = {name: result.get(name) for name in ("gmacs", "params_m")}
+    data = (spec.get("provenance") or {}).get("data")
     table = Path(str(data)).parent.name if data else ""
     for split in ("val", "test"):
-        measured = run.result.get(split) or {}
+        measured = result.get(split) or {}
         row = {key.removeprefix(f"{split} "): value for key, value in measured.items()}
         row |= {"low": row.get("srcc low"), "high": row.get("srcc high"), **cost}
         picture = path / "plots" / f"{split}_scatter.png"
@@ -153,21 +155,6 @@ def read_videos(path: Path) -> list[Video]:
                 )
             )
     return videos
-
-
-def teacher_of(run: "RunFolder") -> Subject | None:
-    """The validation of the teacher that made a student's labels, where its run is still there."""
-    if run.store is None:
-        return None
-    folder = Path(str(run.store.meta.get("bundle", ""))).parent
-    videos = read_videos(folder / PREDICTIONS.format("val"))
-    if not videos:
-        return None
-    try:
-        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        result = {}
-    return Subject("teacher", "", "val", dict(result.get("val") or {}), videos)
 
 
 def by_place(videos: Sequence[Video]) -> dict[str, Video]:

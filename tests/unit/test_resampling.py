@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from distill import resampling
+from distill.columns import group_codes
 from distill.logistic import fit_logistic4
 from distill.metrics import (
     Interval,
@@ -19,7 +20,7 @@ from distill.metrics import (
     rmse,
     srcc,
 )
-from distill.weighted_statistics import STATISTICS, group_codes, group_pairs
+from distill.weighted_statistics import STATISTICS, group_pairs
 
 
 @pytest.fixture(autouse=True)
