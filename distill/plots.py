@@ -136,15 +136,19 @@ def comparison(path: Path, rows: Sequence[Mapping[str, object]], title: str) -> 
 
     Args:
         path: of the picture.
-        rows: each with ``name``, ``srcc``, ``low``, ``high``, ``gmacs``.
+        rows: each with ``name``, ``srcc``, ``low``, ``high``, ``gmacs``; None where an SRCC or
+            an interval is not defined, and nothing is drawn.
         title: of the picture.
     """
     figure, axes = plt.subplots(figsize=(7, 0.7 * len(rows) + 1.6))
     for at, row in enumerate(rows):
-        value, low, high = (float(str(row[key])) for key in ("srcc", "low", "high"))
+        value, low, high = (_drawn(row[key]) for key in ("srcc", "low", "high"))
         axes.plot([low, high], [at, at], color=GREY, linewidth=2)
         axes.plot(value, at, "o", color=BLUE, markersize=8)
-        axes.annotate(f"{value:.3f}", (value, at), (0, 8), textcoords="offset points", ha="center")
+        if np.isfinite(value):
+            axes.annotate(
+                f"{value:.3f}", (value, at), (0, 8), textcoords="offset points", ha="center"
+            )
     names = [f"{row['name']}\n{float(str(row['gmacs'])):.2f} GMACs" for row in rows]
     axes.set_yticks(range(len(rows)), names, fontsize=9)
     axes.invert_yaxis()
@@ -182,8 +186,8 @@ def front(
     if tested:
         axes.errorbar(
             [r["gmacs"] * 1.02 for r in tested], [r["test_srcc"] for r in tested],
-            yerr=np.abs([[r["test_srcc"] - r["test_low"] for r in tested],
-                         [r["test_high"] - r["test_srcc"] for r in tested]]),
+            yerr=np.abs([[r["test_srcc"] - _drawn(r["test_low"]) for r in tested],
+                         [_drawn(r["test_high"]) - r["test_srcc"] for r in tested]]),
             fmt="s", color=ORANGE, markersize=5, capsize=3, linewidth=1,
             label="test, 95% over contents",
         )  # fmt: skip
@@ -202,6 +206,11 @@ def front(
         lines = [f"{run['run']}: {str(run['error']).split('. ')[0][:130]}" for run in refused]
         figure.text(0.01, 0.01, "not trained:\n" + "\n".join(lines), fontsize=7, color=GREY)
     save(figure, path, bottom=0.035 * (len(refused) + 1) if refused else 0.0)
+
+
+def _drawn(value: Any) -> float:
+    """A number of a result, whose null is a place where nothing is drawn."""
+    return np.nan if value is None else float(value)
 
 
 def _smooth(values: Sequence[float], window: int = 10) -> np.ndarray:
