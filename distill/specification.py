@@ -65,8 +65,12 @@ def score_range_of(spec: dict[str, Any]) -> tuple[float, float] | None:
 
 def of_demo(spec: dict[str, Any]) -> bool:
     """Whether its labels are those of the embedded data: VMAF of photographs, and few of them."""
-    data = spec["provenance"].get("data") or ""  # a teacher that saw no labels has none
-    return _DEMO.fullmatch(Path(data).parent.name) is not None
+    return is_demo(spec["provenance"].get("data"))
+
+
+def is_demo(table: str | Path | None) -> bool:
+    """Whether a table is the embedded data's, by the folder that it is made in; None is none."""
+    return table is not None and _DEMO.fullmatch(Path(table).parent.name) is not None
 
 
 def find_bundle(outputs: Path, role: str) -> Path | None:

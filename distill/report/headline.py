@@ -1,7 +1,6 @@
 """The top of the page: what was measured, how sure it is, and what a reader must know first."""
 
 import math
-from pathlib import Path
 from typing import Any
 
 from distill.report import agreement_plots as plots
@@ -22,6 +21,7 @@ from distill.report.subjects import SPLITS, Subject, shown
 from distill.report.text import count, fixed, gmacs, interval, is_number
 from distill.report.verdicts import comparisons, kvq, verdicts
 from distill.resampling import FEW_CONTENTS
+from distill.specification import is_demo
 
 
 def headline(run: RunFolder) -> Section | None:
@@ -40,9 +40,9 @@ def banners(run: RunFolder) -> list[str]:
     told = []
     if not run.result and run.kind != "sweep":
         told.append("This run has not finished: it has no result yet.")
-    data = (run.spec.get("provenance") or {}).get("data")
-    demo = bool(data) and Path(str(data)).parent.name.startswith("demo")
-    if demo or any(s.row.get("demo") for s in run.subjects):
+    if is_demo((run.spec.get("provenance") or {}).get("data")) or any(
+        s.row.get("demo") for s in run.subjects
+    ):
         told.append("Demo data only: the labels are VMAF of synthetic clips, no one's opinions.")
     uncalibrated = [s.name for s in run.subjects if s.row.get("calibrated") is False]
     if run.spec and run.spec.get("calibration") is None:

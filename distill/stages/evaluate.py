@@ -35,7 +35,7 @@ from distill.kvq.scoring import check_pairs, kvq_row
 from distill.options import decoding_workers
 from distill.runs import Run
 from distill.scored import Scored
-from distill.specification import find_bundle
+from distill.specification import find_bundle, is_demo, of_demo
 from distill.stages import overlap
 from distill.stages.evaluation_tables import Table, score_table, take_tables
 from distill.stages.inputs import take_bundle
@@ -165,7 +165,7 @@ def _row(
         **found,
         "warning": "; ".join(text for text in (found["warning"], note) if text),
         "calibrated": bundle.calibration is not None,
-        "demo": _is_demo(table.path) or _is_demo(bundle.spec["provenance"].get("data")),
+        "demo": is_demo(table.path) or of_demo(bundle.spec),
         "gmacs": cost["gmacs"],
         "params_m": cost["params_m"],
         "plot": str(picture),
@@ -181,11 +181,6 @@ def _track(tracker: Tracker, rows: list[dict[str, Any]], bundles: list[Bundle]) 
     tracker.summary(figures[0], "eval")
     tracker.summary({name: rows[0][name] for name in ("gmacs", "params_m")})
     tracker.close()
-
-
-def _is_demo(table: Any) -> bool:
-    """Whether a table is of the embedded data set, by the folder that it is made in."""
-    return bool(table) and Path(table).parent.name.startswith("demo")
 
 
 def _add_details(

@@ -120,7 +120,8 @@ def student(folder: Path) -> Path:
         {"val": val, "test": test, "gmacs": 1.51, "params_m": 3.2, "budget": 120.0, "minutes": 2.5,
          "steps": 40, "data_wait": 0.25},
     )  # fmt: skip
-    provenance = {"data": "/data/demo-tiny-1/manifest.csv", "labelled": 20, "pseudo_labelled": 9}
+    data = "/data/demo-tiny-0123456789ab/manifest.csv"  # named as the demo names its folders
+    provenance = {"data": data, "labelled": 20, "pseudo_labelled": 9}
     spec = {"role": "student", "fingerprint": "abc", "provenance": provenance, "calibration": None,
             "cost": {"by_part": {"tower": 1.5}}, "licenses": ["Apache-2.0"]}  # fmt: skip
     dump(folder / "bundle" / "spec.json", spec)
