@@ -6,12 +6,14 @@
 
 import csv
 import logging
+import math
 import sys
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
+from statistics import fmean, variance
 from typing import Any
 
 import yaml
@@ -72,19 +74,23 @@ class Measured:
 
     Attributes:
         srcc: mean over seeds.
+        error: its standard error, from the spread of seeds within the rungs of the whole table:
+            one seed is worth less than three. 0 where no rung has two seeds.
         seeds: how many.
         data: of which data set.
         date: of the last.
     """
 
     srcc: float
+    error: float
     seeds: int
     data: str
     date: str
 
     def __str__(self) -> str:
         seeds = f"mean of {self.seeds} seeds" if self.seeds > 1 else "one seed"
-        return f"val SRCC {self.srcc:.3f} on {self.data} ({seeds}, {self.date})"
+        error = f" ± {self.error:.3f}" if self.error else ""
+        return f"val SRCC {self.srcc:.3f}{error} on {self.data} ({seeds}, {self.date})"
 
 
 def read_measured(path: Path = MEASURED) -> dict[str, Measured]:
@@ -100,9 +106,11 @@ def read_measured(path: Path = MEASURED) -> dict[str, Measured]:
             for row in csv.DictReader(file):
                 if row["arm"] == ARM:
                     runs[row["rung"]].append(row)
+        values = {name: [float(row["val_srcc"]) for row in rows] for name, rows in runs.items()}
+        spread = _spread_of_seeds(values.values())
         found = {
             name: Measured(
-                sum(float(row["val_srcc"]) for row in rows) / len(rows), len(rows),
+                fmean(values[name]), spread / math.sqrt(len(rows)), len(rows),
                 rows[-1]["data"], max(row["date"] for row in rows),
             )
             for name, rows in runs.items()
@@ -120,8 +128,18 @@ def read_measured(path: Path = MEASURED) -> dict[str, Measured]:
     return found
 
 
+def _spread_of_seeds(rungs: Collection[Sequence[float]]) -> float:
+    """Standard deviation of seeds within rungs, pooled over them; 0 where none has two seeds."""
+    squares = sum((len(seeds) - 1) * variance(seeds) for seeds in rungs if len(seeds) > 1)
+    freedom = sum(len(seeds) - 1 for seeds in rungs)
+    return math.sqrt(squares / freedom) if freedom else 0.0
+
+
 def fit(caps: Caps, passes: int = 1, measured: str | None = None) -> dict[str, Any]:
     """The rung that measured best under the caps, ties (to 0.001) to the cheaper.
+
+    Best is the mean of a rung's seeds less its standard error, so that one lucky seed does not
+    beat several.
 
     A rung whose pretrained weights cannot be had here is passed over. Where no rung under the caps
     was measured, the dearest of them is taken. Both are told.
@@ -169,7 +187,7 @@ def _rank(rung: Rung, measured: Measured | None) -> tuple[float, float]:
     """Measured ones first, the best before the others; of those not measured the dearest."""
     if measured is None:
         return (1.0, -rung.gmacs)
-    return (-round(measured.srcc, 3), rung.gmacs)
+    return (-round(measured.srcc - measured.error, 3), rung.gmacs)
 
 
 def _not_here(rung: Rung, caps: Caps, passes: int) -> str:

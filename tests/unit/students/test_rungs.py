@@ -53,9 +53,10 @@ def test_the_best_measured_rung_under_the_cap_wins(
     with caplog.at_level(logging.INFO):
         assert fit(Caps(LADDER[high].gmacs), measured=table) == LADDER[mid].node()
     assert (
-        f"{mid}: " in caplog.text and "val SRCC 0.900 on real (one seed, 2026-01-01)" in caplog.text
+        f"{mid}: " in caplog.text
+        and "val SRCC 0.900 ± 0.071 on real (one seed, 2026-01-01)" in caplog.text
     )
-    assert "val SRCC 0.750 on real (mean of 2 seeds, 2026-01-02)" in caplog.text
+    assert "val SRCC 0.750 ± 0.050 on real (mean of 2 seeds, 2026-01-02)" in caplog.text
     assert fit(Caps(LADDER[mid].gmacs - 0.01), measured=table) == LADDER[low].node()
 
 
@@ -65,6 +66,17 @@ def test_ties_go_to_the_cheaper_and_measured_ones_before_others(tmp_path: Path) 
     assert fit(Caps(LADDER[high].gmacs), measured=table) == LADDER[low].node()
     table = _table(tmp_path / "t.csv", {low: [0.3]})
     assert fit(Caps(LADDER[high].gmacs), measured=table) == LADDER[low].node()
+
+
+def test_one_lucky_seed_does_not_beat_several(tmp_path: Path) -> None:
+    low, mid, high = (rung.name for rung in FREE[:3])
+    seeds = [0.80, 0.82, 0.78]
+    table = _table(tmp_path / "t.csv", {low: seeds, mid: [0.805], high: [0.79, 0.83, 0.81]})
+    errors = {name: one.error for name, one in read_measured(tmp_path / "t.csv").items()}
+    assert errors[mid] == pytest.approx(0.02)  # both variances are 0.0004, by hand
+    assert errors[low] == pytest.approx(0.02 / 3**0.5)
+    assert fit(Caps(LADDER[mid].gmacs), measured=table) == LADDER[low].node()
+    assert fit(Caps(LADDER[high].gmacs), measured=table) == LADDER[high].node()
 
 
 def test_where_nobody_measured_the_dearest_is_taken_and_it_says_so(
