@@ -56,10 +56,12 @@ ARMS = {
     "ladder": ["labels=none", "LADDER", "training.epochs=8", "training.val_every=4", *SECOND],
     "rounds": ["LABELS", "rounds=2", "LADDER", *BOTH],
 }
+DROP = ["doubt.rule=quantile", "doubt.quantile=0.7"]
 DOUBT = {
-    "doubt_drop": [*ARMS["pseudo"], "doubt.rule=quantile", "doubt.quantile=0.7"],
+    "doubt_drop": [*ARMS["pseudo"], *DROP],
     "doubt_weigh": [*ARMS["pseudo"], "doubt.rule=sigma", "doubt.action=weigh", "doubt.sigma=1"],
     "unlevelled": [*ARMS["pseudo"], "doubt.shrink=1"],
+    "distilled_drop": [*ARMS[ARM], *DROP],
 }
 # Losses on the MOS alone, in 60 steps.
 SHORT = ["labels=none", "training.epochs=15", "training.val_every=5"]
@@ -92,10 +94,7 @@ def plan() -> Iterator[Training]:
             for seed in range(3):
                 for arm in (ARM, "mos"):
                     yield Training(rung, arm, seed, ())
-    yield Training(ALONE, ARM, 0, tuple(ARMS[ARM]))
-    for rung, of in TRAINED_AS.items():
-        if of == ALONE:
-            yield Training(rung, ARM, 0, ())
+    yield from _alone(0)
     yield from _losses(0)
     yield Training(SEEDED, "pseudo", 0, tuple(ARMS["pseudo"]))
     for arm, words in DOUBT.items():
@@ -103,11 +102,21 @@ def plan() -> Iterator[Training]:
     for seed in range(3):
         for arm in ("pseudo", "ladder"):
             yield Training(SEEDED, arm, seed, tuple(ARMS[arm]))
-    for seed in (1, 2):
-        yield Training(SEEDED, "doubt_drop", seed, tuple(DOUBT["doubt_drop"]))
+    for arm in ("doubt_drop", "distilled_drop"):
+        for seed in (1, 2):
+            yield Training(SEEDED, arm, seed, tuple(DOUBT[arm]))
     yield Training(SEEDED, "rounds", 0, tuple(ARMS["rounds"]))
     for seed in (1, 2):
         yield from _losses(seed)
+    for seed in (1, 2):
+        yield from _alone(seed)
+
+
+def _alone(seed: int) -> Iterator[Training]:
+    yield Training(ALONE, ARM, seed, tuple(ARMS[ARM]))
+    for rung, of in TRAINED_AS.items():
+        if of == ALONE:
+            yield Training(rung, ARM, seed, ())
 
 
 def _losses(seed: int) -> Iterator[Training]:
@@ -279,7 +288,7 @@ def _folder(row: dict[str, str]) -> str:
 def _pairs(keys: list[tuple[str, str]]) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
     """Others' labels against none; rules of doubt and rounds against what is plain."""
     bases = {**dict.fromkeys((ARM, "pseudo", "ladder"), "mos"), **dict.fromkeys(DOUBT, "pseudo"),
-             "rounds": ARM}  # fmt: skip
+             "rounds": ARM, "distilled_drop": ARM}  # fmt: skip
     for rung, arm in keys:
         if (rung, bases.get(arm, "")) in keys:
             yield (rung, arm), (rung, bases[arm])
