@@ -32,7 +32,7 @@ from distill.bundle import load_bundle
 from distill.data.manifest import read_manifest
 from distill.data.readers import make_reader
 from distill.inference import score_all
-from distill.resampling import bootstrap_groups, paired_bootstrap
+from distill.resampling import difference_over_contents, interval_over_contents
 from distill.runs import git_state
 from students.rungs import ARM, COLUMNS, MEASURED, RUNGS
 
@@ -245,7 +245,7 @@ def tables(table: Path, out: Path) -> list[str]:
              " | test SRCC of mean ranks [95%] |", "|---|---|---|---|---|---|"]  # fmt: skip
     for (rung, arm), runs in scored.items():
         each = " ".join(f"{spearmanr(one, mos).statistic:.3f}" for one in runs.values())
-        own = bootstrap_groups(ranks((rung, arm)), mos, groups)
+        own = interval_over_contents(ranks((rung, arm)), mos, groups)
         lines.append(
             f"| {rung} | {arm} | {LADDER[rung].gmacs:.2f}"
             f" | {' '.join(f'{v:.3f}' for v in val[rung, arm].values())} | {each}"
@@ -257,7 +257,7 @@ def tables(table: Path, out: Path) -> list[str]:
         one, two = (rung, arm), (other_rung, other)
         seeds = sorted(set(scored[one]) & set(scored[two]))
         each = " ".join(f"{val[one][s] - val[two][s]:+.3f}" for s in seeds)
-        gain = paired_bootstrap(ranks(one), ranks(two), mos, groups)
+        gain = difference_over_contents(ranks(one), ranks(two), mos, groups)
         lines.append(f"| {rung}: {arm} minus {other} | {each}"
                      f" | {gain.estimate:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] |")  # fmt: skip
     lines += ["", f"{len(test)} test videos of {len(set(groups))} contents; {len(rows)} runs."]

@@ -32,7 +32,7 @@ from distill.data.readers import make_reader
 from distill.features import feature_store, fill, missing
 from distill.inference import Scored, pick_device, score_all
 from distill.options import decoding_workers
-from distill.resampling import bootstrap_groups, paired_bootstrap
+from distill.resampling import difference_over_contents, interval_over_contents
 from distill.stages import train_teacher
 
 _NET = "weights: wheel, trainable: false, stages: [1, 2, 3, 4]"
@@ -134,8 +134,8 @@ def _table(scored: dict[str, list[list[Scored]]], test: list[Row]) -> list[str]:
     ]
     for name, runs in scored.items():
         each = " ".join(f"{spearmanr([s.raw for s in run], mos).statistic:.3f}" for run in runs)
-        own = bootstrap_groups(ranks[name], mos, groups)
-        gain = paired_bootstrap(ranks["fused"], ranks[name], mos, groups)
+        own = interval_over_contents(ranks[name], mos, groups)
+        gain = difference_over_contents(ranks["fused"], ranks[name], mos, groups)
         difference = f"{gain.estimate:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
         lines.append(
             f"| {name} | {each} | {own.estimate:.3f} [{own.low:.3f}, {own.high:.3f}]"
@@ -151,7 +151,7 @@ def _table(scored: dict[str, list[list[Scored]]], test: list[Row]) -> list[str]:
             spreads.append(spread)
             errors.append(error)
             correlations.append(f"{spearmanr(spread, error).statistic:.3f}")
-        found = bootstrap_groups(np.mean(spreads, axis=0), np.mean(errors, axis=0), groups)
+        found = interval_over_contents(np.mean(spreads, axis=0), np.mean(errors, axis=0), groups)
         lines.append(
             f"| {kind} | {' '.join(correlations)}"
             f" | {found.estimate:.3f} [{found.low:.3f}, {found.high:.3f}] |"

@@ -16,7 +16,7 @@ from torchmetrics.utilities import dim_zero_cat
 
 from distill.columns import group_codes, paired
 from distill.logistic import Logistic4, calibrate, fit_logistic4
-from distill.resampling import Interval, bootstrap_groups, paired_bootstrap
+from distill.resampling import Interval, difference_over_contents, interval_over_contents
 from distill.weighted_statistics import (
     PAIR_GAP,
     group_pairs,
@@ -33,15 +33,15 @@ __all__ = [
     "KvqScore",
     "Logistic4",
     "Scores",
-    "bootstrap_groups",
     "calibrate",
+    "difference_over_contents",
     "evaluate",
     "fit_logistic4",
+    "interval_over_contents",
     "krcc",
     "kvq_score",
     "ntire2023",
     "pair_accuracy",
-    "paired_bootstrap",
     "plcc",
     "rmse",
     "srcc",

@@ -74,7 +74,7 @@ def few_contents(count: int) -> str:
     return ""
 
 
-def bootstrap_groups(
+def interval_over_contents(
     pred: Any,
     mos: Any,
     groups: Any,
@@ -115,7 +115,7 @@ def bootstrap_groups(
     return _interval([pred], mos, groups, statistic, draws, seed, level, method)
 
 
-def paired_bootstrap(
+def difference_over_contents(
     pred_a: Any,
     pred_b: Any,
     mos: Any,
@@ -126,7 +126,7 @@ def paired_bootstrap(
     level: float = 0.95,
     method: str = "jackknife",
 ) -> Interval:
-    """Interval of statistic(a) - statistic(b), both on the same groups; see ``bootstrap_groups``.
+    """Interval of statistic(a) - statistic(b) on the same groups; see ``interval_over_contents``.
 
     The jackknife's is that of ``paired_ends``: a difference of correlations is skewed, and an
     interval that is symmetric about it is wrong on one side (docs/evaluation.md).

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from distill.metrics import Scores
-from distill.resampling import bootstrap_groups
+from distill.resampling import interval_over_contents
 
 # Column of result.json -> statistic of distill.weighted_statistics.
 STATISTICS = {
@@ -29,14 +29,14 @@ def agreement(
         scores: (N,) calibrated, N >= 3.
         mos: (N,).
         groups: (N,) source contents.
-        options: of ``bootstrap_groups``: draws, method.
+        options: of ``interval_over_contents``: draws, method.
 
     Returns:
         A number for each of ``STATISTICS``, ``n``, ``contents``, ``intervals`` (name -> [low,
         high]), ``low`` and ``high`` of SRCC, and ``warning``; nan where something is undefined.
     """
     found = {
-        name: bootstrap_groups(scores, mos, groups, statistic, **options)
+        name: interval_over_contents(scores, mos, groups, statistic, **options)
         for name, statistic in STATISTICS.items()
     }
     srcc = found["srcc"]

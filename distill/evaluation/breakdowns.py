@@ -11,7 +11,7 @@ from distill.checks import unknown_option
 from distill.data.reader import VideoInfo
 from distill.errors import ConfigError
 from distill.metrics import plcc, rmse
-from distill.resampling import bootstrap_groups
+from distill.resampling import interval_over_contents
 from distill.scored import Scored
 
 MIN_VIDEOS = 10  # of a part: fewer have no correlation to speak of
@@ -71,7 +71,7 @@ def break_down(
         scores: (N,) calibrated.
         mos: (N,).
         groups: (N,) source contents.
-        options: of ``bootstrap_groups``: draws, method.
+        options: of ``interval_over_contents``: draws, method.
 
     Returns:
         Rows with n, contents, SRCC and its interval, PLCC, RMSE and bias (mean of score minus MOS,
@@ -100,7 +100,7 @@ def _part(x: np.ndarray, y: np.ndarray, groups: np.ndarray, **options: Any) -> d
     row |= {"rmse_raw": rmse(x, y), "bias": float(np.mean(x - y))}
     if count < MIN_VIDEOS:
         return row | {"warning": f"fewer than {MIN_VIDEOS} videos: no correlation"}
-    found = bootstrap_groups(x, y, groups, **options)
+    found = interval_over_contents(x, y, groups, **options)
     row |= {"srcc": found.estimate, "low": found.low, "high": found.high, "plcc": plcc(x, y)}
     undefined = "the scores or the MOS are constant" if math.isnan(found.estimate) else ""
     return row | {"warning": undefined or found.warning}

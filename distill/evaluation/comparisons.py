@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
-from distill.resampling import FEW_CONTENTS, Interval, paired_bootstrap
+from distill.resampling import FEW_CONTENTS, Interval, difference_over_contents
 
 STATISTICS = {"srcc": "SRCC", "plcc": "PLCC"}
 
@@ -26,7 +26,7 @@ def compare(
         groups: (N,) source contents.
         table_name: for the verdicts.
         notes: name of a model -> why the table is no test of it; the verdicts repeat that.
-        options: of ``paired_bootstrap``: draws, method.
+        options: of ``difference_over_contents``: draws, method.
 
     Returns:
         A row per pair and statistic: ``difference`` is the first one's minus the other's. Each
@@ -36,7 +36,7 @@ def compare(
     rows = []
     for first, other in combinations(scores, 2):
         for statistic in STATISTICS:
-            found = paired_bootstrap(
+            found = difference_over_contents(
                 scores[first], scores[other], mos, groups, statistic, **options
             )
             said = [verdict(first, other, table_name, statistic, found)]

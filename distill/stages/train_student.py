@@ -32,7 +32,7 @@ from distill.evaluation.predictions import write_predictions
 from distill.guide import Guide
 from distill.inference import score_all
 from distill.labels import LabelStore
-from distill.metrics import bootstrap_groups, evaluate
+from distill.metrics import evaluate, interval_over_contents
 from distill.model import QualityModel
 from distill.runs import PREDICTIONS, Run, first_process
 from distill.stages.assess import Fitted, Trained, assess, scoring_options, told_examples
@@ -186,7 +186,7 @@ def _test(
     predicted = np.asarray(fitted.calibration(np.array([s.raw for s in sound])))
     groups = [s.row.group for s in sound]
     scores = evaluate(predicted, mos, groups)
-    interval = bootstrap_groups(predicted, mos, groups)
+    interval = interval_over_contents(predicted, mos, groups)
     log.info(
         "test: SRCC %.3f [%.3f, %.3f] (95%% over %d contents), PLCC %.3f, KRCC %.3f, RMSE %.3f",
         scores.srcc, interval.low, interval.high, interval.n_groups, scores.plcc, scores.krcc,

@@ -10,12 +10,12 @@ from scipy import stats
 from scipy.optimize import curve_fit, minimize
 
 from distill.metrics import (
-    bootstrap_groups,
+    difference_over_contents,
     fit_logistic4,
+    interval_over_contents,
     krcc,
     ntire2023,
     pair_accuracy,
-    paired_bootstrap,
     plcc,
     rmse,
     srcc,
@@ -108,7 +108,7 @@ def test_bootstrap_equals_a_plain_loop(statistic: str) -> None:
     pred, mos, groups = ladder(1)
     values = slow_draws(pred, mos, groups, statistic, draws=60, seed=3)
     options = {"draws": 60, "seed": 3, "method": "percentile"}
-    found = bootstrap_groups(pred, mos, groups, statistic, level=0.8, **options)
+    found = interval_over_contents(pred, mos, groups, statistic, level=0.8, **options)
     assert [found.low, found.high] == pytest.approx(np.quantile(values, [0.1, 0.9]), abs=1e-12)
     reference = OURS.get(statistic)
     whole = reference(pred, mos) if reference else pair_accuracy(pred, mos, groups)
@@ -116,7 +116,7 @@ def test_bootstrap_equals_a_plain_loop(statistic: str) -> None:
 
     other = np.round(mos + np.random.default_rng(9).normal(size=len(mos)), 1)
     others = slow_draws(other, mos, groups, statistic, draws=60, seed=3)
-    found = paired_bootstrap(pred, other, mos, groups, statistic, **options)
+    found = difference_over_contents(pred, other, mos, groups, statistic, **options)
     ends = np.quantile(np.subtract(values, others), [0.025, 0.975])
     assert [found.low, found.high] == pytest.approx(ends, abs=1e-12)
 
@@ -147,12 +147,12 @@ def test_jackknife_equals_a_plain_loop(statistic: str) -> None:
 
     scales = {"rmse": (np.log, np.exp), "pair_accuracy": (np.positive, np.positive)}
     forward, back = scales.get(statistic, (np.arctanh, np.tanh))
-    found = bootstrap_groups(pred, mos, groups, statistic, level=0.9)
+    found = interval_over_contents(pred, mos, groups, statistic, level=0.9)
     whole = reference(statistic, pred, mos, groups)
     expected = [float(back(end)) for end in ends(forward(whole), forward(without(pred)))]
     assert [found.low, found.high] == pytest.approx(expected, abs=1e-9)
 
-    found = paired_bootstrap(pred, other, mos, groups, statistic, level=0.9)
+    found = difference_over_contents(pred, other, mos, groups, statistic, level=0.9)
     difference = whole - reference(statistic, other, mos, groups)
     assert found.estimate == pytest.approx(difference, abs=1e-12)
     # The same by scipy: extremes under the constraint that Hotelling's distance is t or less.
@@ -174,7 +174,7 @@ def test_jackknife_equals_a_plain_loop(statistic: str) -> None:
     t = abs(centre[0] - centre[1]) / np.sqrt(cov[0, 0] + cov[1, 1] - 2 * cov[0, 1])
     sure = 1 - 2 * stats.t.sf(t, len(names) - 1)
     for level, apart in ((sure * 0.98, True), (sure * 0.98 + 0.02, False)):
-        found = paired_bootstrap(pred, other, mos, groups, statistic, level=level)
+        found = difference_over_contents(pred, other, mos, groups, statistic, level=level)
         assert (found.low > 0 or found.high < 0) == apart
 
 

@@ -11,11 +11,11 @@ from distill.columns import group_codes
 from distill.logistic import fit_logistic4
 from distill.metrics import (
     Interval,
-    bootstrap_groups,
+    difference_over_contents,
     evaluate,
+    interval_over_contents,
     ntire2023,
     pair_accuracy,
-    paired_bootstrap,
     plcc,
     rmse,
     srcc,
@@ -59,13 +59,13 @@ def test_pairs_of_the_real_ladder(shared_dir) -> None:
     ],
 )
 def test_groups_must_be_named(groups, message) -> None:
-    for call in (pair_accuracy, bootstrap_groups, evaluate):
+    for call in (pair_accuracy, interval_over_contents, evaluate):
         with pytest.raises(ValueError, match=message):
             call([1, 2, 3], [1, 2, 3], groups)
 
 
-def test_bootstrap_of_one_group_has_no_ends() -> None:
-    found = bootstrap_groups([1, 2, 3], [1, 3, 2], ["a"] * 3)
+def test_one_group_has_no_ends() -> None:
+    found = interval_over_contents([1, 2, 3], [1, 3, 2], ["a"] * 3)
     assert found.estimate == pytest.approx(0.5) and found.n_groups == 1
     assert math.isnan(found.low) and math.isnan(found.high)
     assert str(Interval(0.1, 0.25, 0.2, 3)) == "0.200 [0.100, 0.250]"
@@ -74,11 +74,11 @@ def test_bootstrap_of_one_group_has_no_ends() -> None:
 def test_undefined_resamples() -> None:
     # Each group is constant: a draw of one group alone has no correlation, nor has what is left.
     data = ([1, 1, 2, 2], [1, 1, 2, 2], ["a", "a", "b", "b"])
-    found = bootstrap_groups(*data, method="percentile")
+    found = interval_over_contents(*data, method="percentile")
     assert (found.low, found.high, found.estimate) == (1, 1, 1)
-    nothing = bootstrap_groups([1, 1], [1, 2], ["a", "b"], method="percentile")
+    nothing = interval_over_contents([1, 1], [1, 2], ["a", "b"], method="percentile")
     assert math.isnan(nothing.estimate) and math.isnan(nothing.low)
-    found = bootstrap_groups(*data)
+    found = interval_over_contents(*data)
     assert found.estimate == 1 and math.isnan(found.low) and math.isnan(found.high)
 
 
@@ -88,21 +88,21 @@ def test_intervals_do_not_depend_on_chunks(statistic: str, method: str, monkeypa
     x, mos = noisy(70, 0.5)
     groups = [f"g{i}" for i in np.arange(70) // 7]
     options = {"statistic": statistic, "draws": 12, "method": method}
-    whole = bootstrap_groups(x, mos, groups, seed=4, **options)
+    whole = interval_over_contents(x, mos, groups, seed=4, **options)
     monkeypatch.setattr(resampling, "_CELLS", 500)
-    assert bootstrap_groups(x, mos, groups, seed=4, **options) == whole
-    same = bootstrap_groups(x, mos, groups, seed=5, **options) == whole
+    assert interval_over_contents(x, mos, groups, seed=4, **options) == whole
+    same = interval_over_contents(x, mos, groups, seed=5, **options) == whole
     assert same == (method == "jackknife")  # which draws nothing with so few groups
 
 
 def test_many_groups_are_left_out_in_blocks(monkeypatch) -> None:
     x, mos = noisy(90, 0.5)
     groups = np.arange(90) // 2
-    one_by_one = bootstrap_groups(x, mos, groups)
+    one_by_one = interval_over_contents(x, mos, groups)
     monkeypatch.setattr(resampling, "BLOCKS", 15)
     blocks = resampling._blocks(np.random.default_rng(0), 45)
     assert (np.bincount(blocks) == 3).all()
-    found = bootstrap_groups(x, mos, groups)
+    found = interval_over_contents(x, mos, groups)
     assert found != one_by_one and found.n_groups == 45
     assert found.high - found.low == pytest.approx(one_by_one.high - one_by_one.low, rel=0.4)
     left_out = [srcc(x[blocks[groups] != b], mos[blocks[groups] != b]) for b in range(15)]
@@ -114,7 +114,7 @@ def test_intervals_stay_in_range() -> None:
     x, mos = noisy(28, 0.3)
     groups = np.arange(28) // 7
     for statistic in STATISTICS:
-        found = bootstrap_groups(x - 5, mos, groups, statistic)
+        found = interval_over_contents(x - 5, mos, groups, statistic)
         least = 0 if statistic in ("rmse", "rmse_fitted", "pair_accuracy") else -1
         assert least <= found.low <= found.estimate <= found.high, statistic
         assert "rmse" in statistic or found.high <= 1
@@ -124,10 +124,10 @@ def test_what_is_perfect_has_no_interval() -> None:
     _, mos = noisy(84, 0.05)
     groups = np.arange(84) // 7
     for statistic in ("srcc", "krcc", "plcc", "pair_accuracy"):
-        found = bootstrap_groups(mos, mos, groups, statistic)
+        found = interval_over_contents(mos, mos, groups, statistic)
         assert found.estimate == pytest.approx(1), statistic
         assert math.isnan(found.low) and math.isnan(found.high), statistic
-    wrong = bootstrap_groups(-mos, mos, groups)
+    wrong = interval_over_contents(-mos, mos, groups)
     assert wrong.estimate == pytest.approx(-1) and math.isnan(wrong.low)
 
 
@@ -137,7 +137,7 @@ def test_too_few_contents_are_told() -> None:
     assert enough == 10
     for count in range(1, 13):
         rows = slice(0, 7 * count)
-        found = bootstrap_groups(x[rows], mos[rows], (np.arange(84) // 7)[rows])
+        found = interval_over_contents(x[rows], mos[rows], (np.arange(84) // 7)[rows])
         told = f"only {count} content" if count < enough else ""
         assert found.warning.startswith(told) and bool(found.warning) == bool(told)
 
@@ -147,16 +147,16 @@ def test_pairing_narrows_the_difference() -> None:
     rng = np.random.default_rng(0)
     other = x + 0.3 * rng.normal(size=140)
     groups = np.arange(140) // 7
-    same = paired_bootstrap(x, x, mos, groups)
+    same = difference_over_contents(x, x, mos, groups)
     assert same.estimate == 0 and math.isnan(same.low) and math.isnan(same.high)
-    alike = paired_bootstrap(x, np.exp(x / 5), mos, groups, "srcc")  # the same order
+    alike = difference_over_contents(x, np.exp(x / 5), mos, groups, "srcc")  # the same order
     assert alike.estimate == 0 and math.isnan(alike.low)
-    found = paired_bootstrap(x, other, mos, groups)
+    found = difference_over_contents(x, other, mos, groups)
     assert found.estimate == pytest.approx(srcc(x, mos) - srcc(other, mos))
     assert found.low < found.estimate < found.high
-    flipped = paired_bootstrap(other, x, mos, groups)
+    flipped = difference_over_contents(other, x, mos, groups)
     assert (flipped.low, flipped.high) == pytest.approx((-found.high, -found.low), abs=1e-6)
-    alone = bootstrap_groups(x, mos, groups)
+    alone = interval_over_contents(x, mos, groups)
     assert found.high - found.low < alone.high - alone.low
 
 
@@ -169,9 +169,9 @@ def test_pairing_narrows_the_difference() -> None:
         ({"level": 1.0}, r"level in \(0, 1\)"),
     ],
 )
-def test_bootstrap_options(options, message) -> None:
+def test_options_that_are_none_are_refused(options, message) -> None:
     with pytest.raises(ValueError, match=message):
-        bootstrap_groups([1, 2], [1, 2], ["a", "b"], **options)
+        interval_over_contents([1, 2], [1, 2], ["a", "b"], **options)
 
 
 def test_fitted_statistics_are_those_of_the_metrics() -> None:
@@ -183,5 +183,5 @@ def test_fitted_statistics_are_those_of_the_metrics() -> None:
         ("rmse_fitted", rmse(fitted, mos)),
         ("ntire2023", ntire2023(x, mos)),
     ):
-        found = bootstrap_groups(x, mos, groups, statistic)
+        found = interval_over_contents(x, mos, groups, statistic)
         assert found.estimate == pytest.approx(expected, abs=1e-6), statistic
