@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def read_manifest(
     path = Path(path)
     records = read_table(path, COLUMNS, columns, group_regex)
     parsed = parse(path, records, Path(root) if root is not None else path.parent)
-    manifest = sound(path, parsed)
+    manifest = replace(sound(path, parsed), contents_known="group" in records[0][1])
     if "split" not in records[0][1]:
         rows = (row for _, _, row in parsed if isinstance(row, Row))
         manifest = split_by_group(manifest, (row.group for row in rows if row.split != "pool"))

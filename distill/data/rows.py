@@ -61,11 +61,20 @@ class Problem:
 
 @dataclass
 class Manifest:
-    """The sound rows of a table, and the problems of the others."""
+    """The sound rows of a table, and the problems of the others.
+
+    Attributes:
+        path: of the table.
+        rows: those that can be used.
+        problems: of the others.
+        contents_known: whether the table says which videos share a source content; else every
+            video counts as a content of its own.
+    """
 
     path: Path
     rows: list[Row]
     problems: list[Problem] = field(default_factory=list)
+    contents_known: bool = True
 
     def split(self, name: str) -> list[Row]:
         """Rows of one split, in the table's order."""
@@ -93,7 +102,7 @@ class Manifest:
             else row
             for row in self.rows
         ]
-        return Manifest(self.path, rows, self.problems)
+        return replace(self, rows=rows)
 
     def as_split(self, name: str) -> "Manifest":
         """Put every labelled video into one split, as a test on a whole data set needs it.
@@ -114,7 +123,7 @@ class Manifest:
                 rows.append(row)
             else:
                 problems.append(_held_out(self.path, row, name))
-        return Manifest(self.path, rows, problems)
+        return replace(self, rows=rows, problems=problems)
 
 
 def split_by_group(manifest: Manifest, labelled: Iterable[str]) -> Manifest:
@@ -142,7 +151,7 @@ def split_by_group(manifest: Manifest, labelled: Iterable[str]) -> Manifest:
             rows.append(row)
         else:
             problems.append(_held_out(manifest.path, row, split))
-    return Manifest(manifest.path, rows, problems)
+    return replace(manifest, rows=rows, problems=problems)
 
 
 def _held_out(path: Path, row: Row, split: str) -> Problem:

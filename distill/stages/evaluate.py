@@ -155,6 +155,8 @@ def _row(
     title = f"{name}, {table.name}"
     plots.scatter(picture, table.scores[name], table.mos, as_scores(found), title)
     cost = bundle.spec["cost"]
+    contents = "" if table.manifest.contents_known else "no column group: contents are not known"
+    warnings = (found["warning"], note, contents)
     return {
         "bundle": str(bundle.folder),
         "name": name,
@@ -163,7 +165,7 @@ def _row(
         "table_name": table.name,
         "split": config.split,
         **found,
-        "warning": "; ".join(text for text in (found["warning"], note) if text),
+        "warning": "; ".join(text for text in warnings if text),
         "calibrated": bundle.calibration is not None,
         "demo": is_demo(table.path) or of_demo(bundle.spec),
         "gmacs": cost["gmacs"],

@@ -36,6 +36,13 @@ def load_manifest(data: DataConfig) -> Manifest:
         )
     manifest = read_data(data)
     tell_problems(manifest.problems, len(manifest.rows))
+    if not manifest.contents_known:
+        log.warning(
+            "data: %s has no column group: every video counts as a content of its own. Where"
+            " several show the same content, one may be in train and one in test, and intervals"
+            " are too narrow; name the contents in that column or with data.group_regex",
+            manifest.path,
+        )
     counts = {name: len(manifest.split(name)) for name in ("train", "val", "test", "pool")}
     log.info("data: %s: %s", manifest.path, ", ".join(f"{n} {k}" for k, n in counts.items()))
     return manifest

@@ -21,6 +21,7 @@ import importlib
 import logging
 import math
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +161,7 @@ def _pool(config: PseudoLabelConfig) -> Manifest:
     if not rows:
         raise ManifestError(f"{manifest.path}: no row without a mos to label; give pool=FOLDER")
     log.info("pool: the unlabelled videos of the data set; your own: pool=FOLDER_LIST_OR_TABLE")
-    return Manifest(manifest.path, rows, manifest.problems)
+    return replace(manifest, rows=rows)
 
 
 def _meta(bundle: Bundle, pool: Path, videos: int, precision: str) -> dict[str, Any]:

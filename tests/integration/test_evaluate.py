@@ -178,6 +178,20 @@ def test_a_whole_table_that_was_never_split(files: dict[str, Any], tmp_path: Pat
     assert few["n"] == 8 and few["contents"] == 2 and "only 2 contents" in few["warning"]
     (whole, _) = evaluate(tmp_path / "b", files, *words, "data.as_split=test")["rows"]
     assert whole["n"] == 48 and whole["table_name"] == "Z"
+    assert "no column group" not in whole["warning"]
+
+
+def test_a_table_without_contents_is_told(
+    files: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = tmp_path / "Z" / "manifest.csv"
+    shutil.copytree(files["tables"][0].parent, table.parent)
+    lines = [line.split(",") for line in table.read_text().splitlines()]
+    table.write_text("\n".join(",".join([*cells[:2], cells[3]]) for cells in lines))
+    (alone, _) = evaluate(tmp_path / "a", files, f"manifests=[{table}]")["rows"]
+    assert alone["contents"] == 48
+    assert "no column group: contents are not known" in alone["warning"]
+    assert f"{table} has no column group: every video counts as a content" in caplog.text
 
 
 def test_what_cannot_be_used_is_told_before_anything_is_scored(

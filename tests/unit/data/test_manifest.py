@@ -41,6 +41,23 @@ def test_every_column(tmp_path: Path) -> None:
     assert manifest.split("pool") == [c, e]
 
 
+@pytest.mark.parametrize(
+    ("header", "regex", "known"),
+    [("video,mos", None, False), ("video,mos,Group", None, True), ("video,mos", r"(\w)\d", True)],
+)
+def test_a_table_says_whether_it_names_contents(
+    tmp_path: Path, header: str, regex: str | None, known: bool
+) -> None:
+    for at in range(4):
+        (tmp_path / f"a{at}.mp4").touch()
+    rows = [f"a{at}.mp4,{at}" + ",x" * header.count("Group") for at in range(4)]
+    (tmp_path / "t.csv").write_text("\n".join([header, *rows]))
+    manifest = read_manifest(tmp_path / "t.csv", group_regex=regex)
+    for derived in (manifest, manifest.as_split("train"), manifest.as_split("test")):
+        assert derived.contents_known is known
+    assert len({row.group for row in manifest.rows}) == (1 if known else 4)
+
+
 def test_columns_are_found_in_any_case_and_order(tmp_path: Path) -> None:
     path = table(tmp_path, "MOS , Video,Note\n3,a.mp4,hm\n", "a.mp4")
     (row,) = read_manifest(path).rows
