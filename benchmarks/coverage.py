@@ -1,8 +1,8 @@
 """How often 95% intervals over contents hold the true value, by method and number of contents.
 
-    python benchmarks/coverage.py                           the tables of docs/evaluation.md
-    python benchmarks/coverage.py --contents 3 4 5 6 8 10 12 --draws 200    few contents
-    python benchmarks/coverage.py --versions 1              every video a content of its own
+    python benchmarks/coverage.py                              all methods: docs/evaluation.md
+    python benchmarks/coverage.py --contents 3 5 8 10 12 16 60 --draws 2    the one that is used
+    python benchmarks/coverage.py --versions 1                 every video a content of its own
 
 Each simulation draws contents of KVQ's shape: a level per content, seven processing steps with
 KVQ's mean MOS by step and a strength of their own per content, a MOS in 36ths. Two predictors err
