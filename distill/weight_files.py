@@ -12,7 +12,7 @@ from distill.cache import cache_folder
 from distill.data.identity import sha256_of
 from distill.errors import MissingWeightsError, WeightsError
 from distill.state_dicts import SUFFIXES
-from distill.weights import FOLDER_VARIABLE, WeightsInfo
+from distill.weights import FOLDER_VARIABLE, WeightsInfo, why_unreachable
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,16 @@ class WeightFile:
         license_ = self.license if known else "unknown"
         return path, WeightsInfo(source, f"{path.name}, sha256 {digest}", license_)
 
-    def _locate(self) -> tuple[Path, str]:
+    def why_missing(self) -> str:
+        """Why ``find`` would not find the file, "" where it would; nothing is downloaded."""
+        try:
+            self._locate(download=False)
+        except MissingWeightsError as error:
+            return str(error)
+        return ""
+
+    def _locate(self, download: bool = True) -> tuple[Path, str]:
+        """Its path, where it is or would be downloaded to, and the source."""
         kept = cache_folder() / "weights"
         named = os.environ.get(FOLDER_VARIABLE)
         for folder, source in ((named, "file"), (kept, "cache")):
@@ -76,6 +85,10 @@ class WeightFile:
             reasons.append("it has no address that a program could download it from")
         elif constants.HF_HUB_OFFLINE:
             reasons.append("HF_HUB_OFFLINE is set")
+        elif not download:
+            if not (unreachable := why_unreachable(self.url)):
+                return kept / self.name, "hub"
+            reasons.append(unreachable)
         else:
             kept.mkdir(parents=True, exist_ok=True)
             try:

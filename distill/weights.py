@@ -210,7 +210,7 @@ def _locate(name: str, weights: str, download: bool = True) -> tuple[Path | None
             cached = try_to_load_from_cache(repository, file)
             if isinstance(cached, str):
                 return Path(cached), WeightsInfo("cache", info.detail, info.license)
-            unreachable = _hub_unreachable(constants.ENDPOINT)
+            unreachable = why_unreachable(constants.ENDPOINT)
             if not unreachable and not download:
                 return None, info
             if not unreachable:
@@ -242,12 +242,16 @@ def _wheel_file(wheel: _Wheel) -> Path | None:
 
 
 @lru_cache(maxsize=4)
-def _hub_unreachable(endpoint: str) -> str:
-    """Why the hub cannot be asked, or "". One question: the hub client itself retries for 23 s."""
+def why_unreachable(address: str) -> str:
+    """Why a hub cannot be asked, or "". One question: the hub client itself retries for 23 s.
+
+    Args:
+        address: of the hub, or of a file there.
+    """
     if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"
     try:
-        request = urllib.request.Request(endpoint, method="HEAD")
+        request = urllib.request.Request(address, method="HEAD")
         urllib.request.urlopen(request, timeout=_HUB_SECONDS).close()
     except urllib.error.HTTPError:
         return ""  # it answered
@@ -255,5 +259,5 @@ def _hub_unreachable(endpoint: str) -> str:
         # The hub client may trust other certificates; reaching the host is all that is asked.
         if isinstance(getattr(error, "reason", error), ssl.SSLError):
             return ""
-        return f"the hub {endpoint} does not answer ({error})"
+        return f"the hub {address} does not answer ({error})"
     return ""

