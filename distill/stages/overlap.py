@@ -1,11 +1,14 @@
 """Which videos of a table a model has learned from, as far as its run says."""
 
 import csv
+import json
 import logging
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -17,8 +20,10 @@ from distill.data.perceptual import THRESHOLD, nearest
 from distill.data.reader import VideoReader
 from distill.data.rows import Row
 from distill.data.signatures import SignatureStore, sign
-from distill.errors import DistillError
+from distill.errors import BundleError, DistillError
+from distill.labels import META
 from distill.options import DataConfig
+from distill.specification import read_spec
 from distill.stages.inputs import read_data
 from distill.stages.label_report import TABLE as PSEUDO_LABELS
 
@@ -30,7 +35,8 @@ class Learned:
     """What a model was made of.
 
     Attributes:
-        videos: path of a file -> train (MOS and pseudo-labels) or val (which chose and calibrated).
+        videos: path of a file -> train (MOS and pseudo-labels), val (which chose and calibrated) or
+            before (an earlier model learned from it: the one it began with, or its teacher).
         unknown: why that is not all; empty where it is.
     """
 
@@ -39,17 +45,59 @@ class Learned:
 
 
 def learned_from(bundle: Bundle) -> Learned:
-    """Read the run that a bundle lies in."""
-    run = bundle.folder.parent
+    """Read the run that a bundle lies in, and the runs of the models that it was made from."""
+    return _with_earlier(bundle.folder, bundle.folder.parent, bundle.spec["provenance"])
+
+
+def _with_earlier(bundle: Path, run: Path, provenance: Mapping[str, Any]) -> Learned:
+    own = _of_run(bundle, run, provenance)
+    videos, unknown = dict(own.videos), [own.unknown]
+    for earlier in (_began_with(provenance), _taught_by(run)):
+        unknown.append(earlier.unknown)
+        for path, split in earlier.videos.items():
+            if split != "val":
+                videos.setdefault(path, "before")
+    return Learned(videos, next(filter(None, unknown), ""))
+
+
+def _began_with(provenance: Mapping[str, Any]) -> Learned:
+    """What the bundle of ``init`` was made of."""
+    if not (init := provenance.get("init")):
+        return Learned({})
+    run = Path(init["provenance"]["run"])
+    return _with_earlier(run / "bundle", run, init["provenance"])
+
+
+def _taught_by(run: Path) -> Learned:
+    """What the teacher was made of whose labels a run learned from; scores of a CSV have none."""
+    if not (run / "inputs.json").is_file():
+        return Learned({})
+    try:
+        inputs = json.loads((run / "inputs.json").read_text(encoding="utf-8"))
+        store = Path(inputs.get("labels", "none"))
+        if store.name == "none" or store.is_file():
+            return Learned({})
+        meta = json.loads((store / META).read_text(encoding="utf-8"))
+        teacher = Path(meta["bundle"])
+        spec = read_spec(teacher)
+        if spec["fingerprint"] != meta["teacher"]:
+            raise BundleError(f"{teacher}: not the bundle that labelled {store}")
+    except (BundleError, OSError, AttributeError, KeyError, TypeError, ValueError) as error:
+        return Learned({}, f"{run}: what its teacher learned from cannot be read any more: {error}")
+    return _with_earlier(teacher, teacher.parent, spec["provenance"])
+
+
+def _of_run(bundle: Path, run: Path, provenance: Mapping[str, Any]) -> Learned:
+    """The videos of a run alone."""
     if not (run / "config.yaml").is_file():
-        return Learned({}, f"{bundle.folder} lies in no run folder that says what it learned from")
+        return Learned({}, f"{bundle} lies in no run folder that says what it learned from")
     videos: dict[Path, str] = {}
     try:
         config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
         known = {field.name for field in fields(DataConfig)}
         data = DataConfig(**{k: v for k, v in config["data"].items() if k in known})
         if data.manifest:  # as the user typed it, perhaps from another folder
-            data.manifest = bundle.spec["provenance"].get("data") or data.manifest
+            data.manifest = provenance.get("data") or data.manifest
         also = [DataConfig(manifest=path) for path in data.also]
         for table in [data, *also]:
             for row in read_data(table).rows:
@@ -73,7 +121,7 @@ def learned_from(bundle: Bundle) -> Learned:
     if gone:
         return Learned(
             videos,
-            f"{len(gone)} of {len(videos)} videos that {bundle.folder} learned from are no longer"
+            f"{len(gone)} of {len(videos)} videos that {bundle} learned from are no longer"
             f" there, the first is {gone[0]}: copies of them cannot be found",
         )
     return Learned(videos)
@@ -92,7 +140,7 @@ def find_overlap(
         workers: decoding processes.
 
     Returns:
-        Position in ``rows`` -> ``train`` or ``val``.
+        Position in ``rows`` -> ``train``, ``val`` or ``before``.
     """
     videos = learned.videos
     if not videos:
@@ -152,9 +200,13 @@ def told(
         total: videos of the table.
         unknown: see ``Learned``.
     """
-    train, val = (sum(split == kind for split in found.values()) for kind in ("train", "val"))
-    parts = [f"learned from {train} of these {total} videos"] if train else []
-    parts += [f"was chosen and calibrated on {val} of these {total} videos"] if val else []
+    did = {
+        "train": "learned from",
+        "val": "was chosen and calibrated on",
+        "before": "comes from a model that learned from",
+    }
+    counts = Counter(found.values())
+    parts = [f"{did[kind]} {counts[kind]} of these {total} videos" for kind in did if counts[kind]]
     if parts:
         return f"{name} {' and '.join(parts)}: {table_name} does not test it"
     return f"nobody knows whether {name} has learned from {table_name}" if unknown else ""

@@ -167,6 +167,59 @@ def test_videos_that_a_bundle_learned_from_are_told(files: dict[str, Any], tmp_p
     assert "learned from" in looks["rows"][1]["warning"]
 
 
+def _learned(run: Path, videos: dict[Path, str]) -> None:
+    """Let a run say that it learned from such copies."""
+    run.mkdir(parents=True, exist_ok=True)
+    lines = ["video,mos,split,group"]
+    for at, (video, split) in enumerate(videos.items()):
+        shutil.copy(video, run / f"copy{at}.mp4")
+        lines.append(f"copy{at}.mp4,3,{split},g{at}")
+    (run / "videos.csv").write_text("\n".join(lines))
+    data = {"name": "manifest", "manifest": str(run / "videos.csv")}
+    (run / "config.yaml").write_text(yaml.safe_dump({"data": data}))
+
+
+def test_videos_that_its_teacher_learned_from_are_told(
+    files: dict[str, Any], tmp_path: Path
+) -> None:
+    table, other = files["tables"]
+    clip = [table.parent / "val" / f"{at:04d}.mp4" for at in range(1, 6)]
+    theirs = [other.parent / "val" / f"{at:04d}.mp4" for at in range(1, 4)]
+    runs = {name: tmp_path / name for name in ("first", "teacher", "student")}
+    bundles = {name: told_bundle(run, files["good"]) for name, run in runs.items()}
+    _learned(runs["first"], {theirs[0]: "train"})
+    _learned(runs["teacher"], {clip[0]: "train", clip[1]: "train", clip[2]: "val"})
+    _learned(runs["student"], {clip[1]: "train", theirs[1]: "val"})
+    store = tmp_path / "store"
+    store.mkdir()
+    specs = {name: json.loads((b / "spec.json").read_text()) for name, b in bundles.items()}
+    meta = {"bundle": str(bundles["teacher"]), "teacher": specs["teacher"]["fingerprint"]}
+    (store / "meta.json").write_text(json.dumps(meta))
+    (runs["student"] / "inputs.json").write_text(json.dumps({"labels": str(store)}))
+    specs["teacher"]["provenance"]["init"] = {"provenance": {"run": str(runs["first"])}}
+    (bundles["teacher"] / "spec.json").write_text(json.dumps(specs["teacher"]))
+
+    def told() -> list[str]:
+        words = [f"manifests=[{table},{other}]"]
+        rows = evaluate(tmp_path / "out", files, *words, bundles=[bundles["student"]])["rows"]
+        return [row["warning"] for row in rows]
+
+    # One that both learned from counts once; val of a teacher chose the teacher alone.
+    assert told() == [
+        "student learned from 1 of these 48 videos and comes from a model that learned from 1 of"
+        " these 48 videos: X does not test it",
+        "student was chosen and calibrated on 1 of these 48 videos and comes from a model that"
+        " learned from 1 of these 48 videos: Y does not test it",
+    ]
+    (store / "meta.json").write_text(json.dumps(meta | {"teacher": "0" * 16}))
+    assert told()[0] == "student learned from 1 of these 48 videos: X does not test it"
+    shutil.rmtree(store)
+    _learned(runs["student"], {clip[1]: "val"})
+    assert told()[1] == "nobody knows whether student has learned from Y"
+    (runs["student"] / "inputs.json").write_text(json.dumps({"labels": "none"}))
+    assert told()[1] == ""
+
+
 def test_a_whole_table_that_was_never_split(files: dict[str, Any], tmp_path: Path) -> None:
     table = tmp_path / "Z" / "manifest.csv"
     shutil.copytree(files["tables"][0].parent, table.parent)
