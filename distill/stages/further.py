@@ -14,11 +14,13 @@ from distill.data.batches import batch_plan
 from distill.data.dataset import Example
 from distill.data.identity import content_hash
 from distill.data.manifest import Manifest, Problem, Row, read_manifest
+from distill.data.reader import VideoReader
 from distill.data_sets import on_scale
 from distill.errors import BundleError, ManifestError
 from distill.label_noise import weigh_by_noise
 from distill.model import QualityModel
-from distill.options import TrainingConfig
+from distill.options import TrainingConfig, decoding_workers
+from distill.stages.alike import find_alike
 from distill.stages.inputs import score_scale, tell_problems, without_weights
 from distill.weights import WeightsInfo
 
@@ -31,14 +33,17 @@ def further_examples(
     main: Sequence[Example],
     held_out: Sequence[Row],
     manifest: Manifest,
+    reader: VideoReader,
 ) -> list[Example]:
     """Labelled train rows of the tables of ``data.also``, on the scale of the main labels.
 
     Args:
         config: of the training.
         main: examples of the main table.
-        held_out: its validation and test videos; they are kept out, by path and by content.
+        held_out: its validation and test videos; they are kept out, by path and by content, and
+            with ``leak_check=perceptual`` every version of them.
         manifest: of the main table; gets the problems of the others.
+        reader: of the videos. A dry run decodes none.
 
     Raises:
         ManifestError: a table cannot be used, or nothing in it can be learned from.
@@ -51,6 +56,9 @@ def further_examples(
         seen.add(real)
         table = read_manifest(folder(name))
         rows, problems = without(table.split("train"), held_out, table.path)
+        if config.leak_check == "perceptual":
+            rows, versions = _without_versions(rows, held_out, table.path, config, reader)
+            problems += versions
         problems = [*table.problems, *problems]
         tell_problems(problems, len(rows))
         manifest.problems += problems
@@ -95,6 +103,32 @@ def without(
         else:
             kept.append(row)
     return kept, problems
+
+
+def _without_versions(
+    train: Sequence[Row], held_out: Sequence[Row], table: Path,
+    config: TrainTeacherConfig | TrainStudentConfig, reader: VideoReader,
+) -> tuple[list[Row], list[Problem]]:  # fmt: skip
+    """Rows whose content does not look held out, and the problems of the others.
+
+    Of a ladder, every rung of the content goes with the one that was found.
+    """
+    if config.dry_run:
+        log.info("dry run: looks of the videos of %s are not compared", table)
+        return list(train), []
+    ours, theirs = [row.path for row in train], [row.path for row in held_out]
+    alike = find_alike(ours, theirs, reader, decoding_workers(config.data.num_workers))
+    found: dict[str, str] = {}
+    for at, (like, bits) in alike.items():
+        held = held_out[like]
+        found[train[at].group] = f"looks like {held.video} of the main table's {held.split}"
+        found[train[at].group] += f" ({bits:.1f} of 64 bits apart); left out with its versions"
+    problems = [
+        Problem(str(table), row.line, row.video, f"its content {row.group!r} {found[row.group]}")
+        for row in train
+        if row.group in found
+    ]
+    return [row for row in train if row.group not in found], problems
 
 
 def _size(row: Row) -> int:

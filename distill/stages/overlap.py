@@ -2,7 +2,6 @@
 
 import csv
 import json
-import logging
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,24 +9,19 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from distill.bundle import Bundle
-from distill.cache import cache_folder
 from distill.data.identity import content_hash
-from distill.data.perceptual import THRESHOLD, nearest
 from distill.data.reader import VideoReader
 from distill.data.rows import Row
-from distill.data.signatures import SignatureStore, sign
 from distill.errors import BundleError, DistillError
 from distill.labels import META
 from distill.options import DataConfig
 from distill.specification import read_spec
+from distill.stages.alike import find_alike
 from distill.stages.inputs import read_data
 from distill.stages.label_report import TABLE as PSEUDO_LABELS
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -158,34 +152,11 @@ def find_overlap(
             if same is not None:
                 found[at] = videos[same]
     if check == "perceptual":
-        found |= _by_looks(rows, videos, found, reader, workers)
+        theirs = [path for path in videos if os.path.isfile(path)]
+        asked = [at for at in range(len(rows)) if at not in found]
+        versions = find_alike([rows[at].path for at in asked], theirs, reader, workers)
+        found |= {asked[at]: videos[theirs[like]] for at, (like, _) in versions.items()}
     return found
-
-
-def _by_looks(
-    rows: Sequence[Row], videos: Mapping[Path, str], known: Mapping[int, str],
-    reader: VideoReader, workers: int,
-) -> dict[int, str]:  # fmt: skip
-    theirs = [path for path in videos if os.path.isfile(path)]
-    asked = [at for at in range(len(rows)) if at not in known]
-    store = SignatureStore(cache_folder() / "signatures")
-    wanted = dict.fromkeys([*theirs, *(rows[at].path for at in asked)], "")
-    signatures, failed = sign(wanted, reader, store, workers)
-    if failed:
-        log.warning("%d videos cannot be compared by their looks", len(failed))
-    theirs = [path for path in theirs if path in signatures]
-    asked = [at for at in asked if rows[at].path in signatures]
-    if not theirs or not asked:
-        return {}
-    which, bits = nearest(
-        np.stack([signatures[rows[at].path] for at in asked]),
-        np.stack([signatures[path] for path in theirs]),
-    )
-    return {
-        at: videos[theirs[w]]
-        for at, w, d in zip(asked, which.tolist(), bits.tolist(), strict=True)
-        if d <= THRESHOLD
-    }
 
 
 def told(

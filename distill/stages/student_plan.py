@@ -102,7 +102,7 @@ def prepare(config: TrainStudentConfig, out: Path, resumed: bool) -> Plan:
     examples = weigh_by_noise(examples, config.training.label_noise, manifest.path)
     kwargs |= score_scale(examples)
     held_out = [*val, *manifest.split("test")]
-    examples += further_examples(config, examples, held_out, manifest)
+    examples += further_examples(config, examples, held_out, manifest, reader)
     labelled = len(examples)
     # A resumed run goes on with its own labels, not with newer ones.
     labels = read_inputs(out).get("labels") if resumed else None

@@ -12,12 +12,14 @@ from distill.bundle import save_bundle
 from distill.config import TrainTeacherConfig
 from distill.data.dataset import Example
 from distill.data.manifest import Manifest, Row
+from distill.data.readers import make_reader
 from distill.errors import BundleError, ManifestError
 from distill.optimiser import parameter_groups
 from distill.options import DataConfig, TrainingConfig
 from distill.stages import further
 from distill.stages.further import Start, build, further_examples, tell_shares
 from teachers.ensemble import TeacherEnsemble
+from tests.helpers.video_files import X264, ffmpeg
 
 
 def _video(path: Path, content: str) -> Path:
@@ -27,20 +29,24 @@ def _video(path: Path, content: str) -> Path:
 
 def _table(folder: Path, name: str, *lines: str) -> Path:
     path = folder / name
-    path.write_text("\n".join(["video,mos,mos_std,split", *lines]) + "\n")
+    header = f"video,mos,mos_std,split{',group' * (lines[0].count(',') == 4)}"
+    path.write_text("\n".join([header, *lines]) + "\n")
     return path
 
 
 def _further(
-    folder: Path, *lines: str, held_out: list[Row], name: str = "also.csv", **training: Any
-) -> tuple[list[Example], Manifest]:
+    folder: Path, *lines: str, held_out: list[Row], name: str = "also.csv",
+    leak_check: str = "hash", dry_run: bool = False, **training: Any,
+) -> tuple[list[Example], Manifest]:  # fmt: skip
     tables = [str(_table(folder, name, *lines))]
     config = TrainTeacherConfig(
-        data=DataConfig(also=tables), training=TrainingConfig(**{"batch_size": 8, **training})
-    )
+        data=DataConfig(also=tables, num_workers=0), leak_check=leak_check, dry_run=dry_run,
+        training=TrainingConfig(**{"batch_size": 8, **training}),
+    )  # fmt: skip
     manifest = Manifest(folder / "main.csv", [])
     main = [Example(Row("m", folder / "m"), target) for target in (2.0, 4.0)]
-    return further_examples(config, main, held_out, manifest), manifest
+    reader = make_reader("auto")
+    return further_examples(config, main, held_out, manifest, reader), manifest
 
 
 def test_labelled_train_rows_come_to_the_main_scale_with_their_errors(tmp_path: Path) -> None:
@@ -79,6 +85,32 @@ def test_held_out_videos_stay_out_by_path_link_and_content(
         "val.mp4", "test.mp4", "copy.mp4", "link.mp4",
     ]  # fmt: skip
     assert "also.csv, line 4: 'copy.mp4': it is in val or test of the main table" in caplog.text
+
+
+def test_versions_of_held_out_videos_stay_out_with_their_whole_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("DISTILL_CACHE", str(tmp_path / "cache"))
+    for at, scene in enumerate(("testsrc2", "mandelbrot"), 1):
+        source = ["-f", "lavfi", "-i", f"{scene}=size=320x240:rate=25", "-t", "1"]
+        ffmpeg(*source, *X264, "-crf", "18", tmp_path / f"seen{at}.mp4")
+        ffmpeg(*source, *X264, "-crf", "36", tmp_path / f"again{at}.mp4")
+        ffmpeg(*source, "-vf", "scale=160:120", *X264, tmp_path / f"small{at}.mp4")
+    held_out = [Row("held", tmp_path / "seen2.mp4", split="test")]
+    lines = [f"{kind}{seed}.mp4,{mos},,train,{'xy'[seed - 1]}"
+             for seed in (1, 2) for mos, kind in enumerate(("again", "small"), 2)]  # fmt: skip
+    lines.append("seen1.mp4,5,,train,y")  # another scene, which the table calls the same
+    found, manifest = _further(tmp_path, *lines, held_out=held_out, leak_check="perceptual")
+    assert [e.row.video for e in found] == ["again1.mp4", "small1.mp4"]
+    assert [problem.video for problem in manifest.problems] == [
+        "again2.mp4", "small2.mp4", "seen1.mp4",
+    ]  # fmt: skip
+    assert "its content 'y' looks like held of the main table's test" in caplog.text
+    caplog.set_level("INFO")
+    for options in ({"leak_check": "hash"}, {"leak_check": "perceptual", "dry_run": True}):
+        every, _ = _further(tmp_path, *lines, held_out=held_out, **options)
+        assert len(every) == 5
+    assert caplog.text.count("are not compared") == 1
 
 
 @pytest.mark.parametrize("lines", [["a.mp4,3,,test"], ["a.mp4,3,,train", "b.mp4,3,,train"]])
