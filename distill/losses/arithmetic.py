@@ -94,19 +94,3 @@ def pair_mean(table: Tensor, w: Tensor, chosen: Tensor | None = None) -> Tensor:
     if chosen is not None:
         pairs = pairs * chosen
     return (pairs * table).sum() / pairs.sum().clamp_min(torch.finfo(w.dtype).tiny)
-
-
-def spreads(y: Tensor, error: Tensor | None, sigma: float | Tensor, floor: float) -> Tensor:
-    """Standard deviation of each label: ``sigma`` where it is not known, none below sigma * floor.
-
-    Args:
-        y: (B,) labels.
-        error: (B,) of the labels, NaN where it is not known; None: of none.
-        sigma: scalar or (B,).
-        floor: so that unanimous opinions do not make gradients without bound.
-    """
-    s = torch.zeros_like(y) + sigma
-    if error is None:
-        return s
-    error = error.detach().to(y.dtype)
-    return torch.where(error.isfinite(), torch.maximum(error, floor * s), s)

@@ -11,7 +11,6 @@ from distill.losses.arithmetic import (
     pair_mean,
     root_phi,
     select,
-    spreads,
 )
 
 
@@ -108,16 +107,19 @@ def fidelity_loss(
 
     Args:
         pred, target, weight: (B,), predictions in units of the labels; see the package.
-        sigma: s of every label without an error: the standard deviation of one opinion, > 0, in
-            units of the labels.
+        sigma: the standard deviation of one opinion, > 0, in units of the labels; s of a label
+            whose error is not known.
         hard: g is the order of the labels (1, 0, or 1/2 where tied) instead of a probability.
-        error: (B,) s of each label, at least sigma / 100; NaN or None where it is not known.
+        error: (B,) of each label, >= 0; its s is then sqrt(sigma^2 + error^2), so that no label
+            counts as surer than one that nobody has doubted. NaN or None where it is not known.
 
     Source: soft targets E-VQA stage 1; hard ones LIQE (Zhang et al., CVPR 2023). Both sigma 1 on
         paper; E-VQA's code has erf(d / sqrt 2), which is Phi(d), so sigma 0.71.
         Errors of single labels: UNIQUE (Zhang et al., IEEE TIP 2021), there the spread of opinions.
     Differs: UNIQUE's network predicts its own s for p; ours takes the label's, so that the best
-        prediction is the label however its errors are mixed. All pairs of the batch; no 1e-8
+        prediction is the label however its errors are mixed. UNIQUE's s is the spread of opinions
+        alone; ours adds the label's error to it, since the members of a teacher agree more than
+        people do (docs/losses.md). All pairs of the batch; no 1e-8
         under the roots, since log Phi keeps their gradient finite and a perfect prediction then
         costs 0.
     """
@@ -125,8 +127,10 @@ def fidelity_loss(
     check_flat("error", error, pred)
     if len(p) < 2:
         return no_loss(p)
-    s = spreads(y, None if error is None else kept(error, weight), sigma, 1e-2)
-    scale = (s[:, None].square() + s[None, :].square()).sqrt()
+    squared = torch.full_like(y, sigma**2)
+    if error is not None:
+        squared += kept(error, weight).detach().to(y.dtype).nan_to_num(0.0).square()
+    scale = (squared[:, None] + squared[None, :]).sqrt()
     margin, truth = differences(p) / scale, differences(y) / scale
     if hard:
         root, other = ((1 + truth.sign()) / 2).sqrt(), ((1 - truth.sign()) / 2).sqrt()

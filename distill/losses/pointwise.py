@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from distill.losses.arithmetic import kept, select, spreads
+from distill.losses.arithmetic import kept, select
 
 
 def mse_loss(pred: Tensor, target: Tensor, *, weight: Tensor | None = None) -> Tensor:
@@ -79,7 +79,10 @@ def distribution_loss(
     width = (at[:, -1:] - at[:, :1]) / (at.shape[1] - 1)
     width = width[:, 0]
     unknown = width if sigma is None else torch.full_like(width, sigma)
-    s = spreads(y, None if error is None else kept(error, weight), unknown, 0.0)
+    s = unknown
+    if error is not None:
+        known = kept(error, weight).detach().to(y.dtype)
+        s = torch.where(known.isfinite(), known, unknown)
     s = torch.maximum(s, width / 2)
     edges = (at[:, 1:] + at[:, :-1]) / 2
     below = torch.special.ndtr((edges - y[:, None]) / s[:, None])

@@ -56,7 +56,7 @@ def test_examples_get_error_and_weight(caplog: pytest.LogCaptureFixture) -> None
 def test_fidelity_of_known_errors_against_scipy() -> None:
     pred, mos = torch.tensor([1.0, 2.5, 2.0]), torch.tensor([1.5, 2.0, 4.0])
     error = torch.tensor([0.3, math.nan, 0.4])
-    s = [0.3, 0.7, 0.4]  # sigma where it is not known
+    s = [math.hypot(0.3, 0.7), 0.7, math.hypot(0.4, 0.7)]
     expected = 0.0
     for i, j in ((0, 1), (0, 2), (1, 2)):  # both orders of a pair cost the same
         scale = math.hypot(s[i], s[j])
@@ -66,6 +66,20 @@ def test_fidelity_of_known_errors_against_scipy() -> None:
     assert fidelity_loss(mos, mos, error=error).item() == pytest.approx(0, abs=1e-6)
     unknown = torch.full((3,), math.nan)
     assert fidelity_loss(pred, mos, error=unknown) == fidelity_loss(pred, mos)
+
+
+def test_a_label_of_known_error_never_pulls_more_than_one_without() -> None:
+    # The members of a teacher may agree to 0.001 on what is 0.5 wrong.
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        mos = torch.randn(8, generator=generator, dtype=torch.float64)
+        start = mos + 0.3 * torch.randn(8, generator=generator, dtype=torch.float64)
+        pulls = []
+        for error in (None, torch.full((8,), 1e-3), torch.full((8,), 1.0)):
+            pred = start.clone().requires_grad_()
+            fidelity_loss(pred, mos, error=error).backward()
+            pulls.append(pred.grad.abs().sum().item())
+        assert pulls[0] == pytest.approx(pulls[1], rel=1e-4) and pulls[2] < pulls[1]
 
 
 def test_fidelity_drops_the_errors_of_samples_without_weight() -> None:
