@@ -1,7 +1,7 @@
 """What happens at the ends of steps and epochs besides checkpoints: averages, early stopping."""
 
+import logging
 import os
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,18 @@ import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping, WeightAveraging
 from torch import Tensor, nn
 
+log = logging.getLogger(__name__)
+_REACH = 2 / 3  # of a training, the most that a moving average reaches over
 
-def _moving(decay: float, mean: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+
+class _Moving:
     """Exponential moving average; in this form frozen weights keep their every bit."""
-    return mean.lerp(current, 1 - decay)
+
+    def __init__(self, decay: float) -> None:
+        self.decay = decay
+
+    def __call__(self, mean: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+        return mean.lerp(current, 1 - self.decay)
 
 
 class MovingAverage(WeightAveraging):
@@ -22,12 +30,27 @@ class MovingAverage(WeightAveraging):
     It is what is validated and kept. Buffers are copied: an average of integers (Swin's position
     index) would be truncated.
 
+    The average begins with the weights after the first step, which weigh decay^n after n more. So
+    that a short training keeps little of them (0.22 at the most), it reaches over two thirds of the
+    training's steps at the most: a decay that would reach further is lowered, and that is told.
+
     Args:
-        decay: in (0, 1).
+        decay: in (0, 1); reaches over 1 / (1 - decay) steps.
     """
 
     def __init__(self, decay: float) -> None:
-        super().__init__(use_buffers=False, avg_fn=partial(_moving, decay))
+        self._decay, self._moving = decay, _Moving(decay)
+        super().__init__(use_buffers=False, avg_fn=self._moving)
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """By now the number of steps is known."""
+        steps: int = pl_module.optimiser_steps()  # type: ignore[operator]
+        self._moving.decay = min(self._decay, max(0.0, 1 - 1 / (_REACH * steps)))
+        if self._moving.decay < self._decay:
+            log.info(
+                "training.ema_decay=%g reaches over %.0f steps, and the training has %d: %.4g",
+                self._decay, 1 / (1 - self._decay), steps, self._moving.decay,
+            )  # fmt: skip
 
     @property
     def averaged(self) -> nn.Module:

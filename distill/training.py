@@ -206,6 +206,15 @@ class QualityModule(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.failed = dict(checkpoint["failed"])
 
+    def optimiser_steps(self) -> int:
+        """Of the whole training, unless it is stopped early.
+
+        Not ``trainer.estimated_stepping_batches``: it makes the loader before a checkpoint is
+        restored, and the loader would then start its epoch anew.
+        """
+        batches = len(self.trainer.datamodule.epoch_batches())  # type: ignore[attr-defined]
+        return self.settings.epochs * math.ceil(batches / self.settings.accumulate)
+
     def configure_optimizers(self) -> Any:
         groups = parameter_groups(self.model, self.settings)
         if self.scales is not None:
@@ -216,11 +225,7 @@ class QualityModule(pl.LightningModule):
         for group in groups:
             group["lr"] *= self.rate_factor
         optimizer = torch.optim.AdamW(groups)
-        # Not trainer.estimated_stepping_batches: it makes the loader before a checkpoint is
-        # restored, and the loader would then start its epoch anew.
-        batches = len(self.trainer.datamodule.epoch_batches())  # type: ignore[attr-defined]
-        steps = self.settings.epochs * math.ceil(batches / self.settings.accumulate)
-        schedule = WarmupCosine(steps, self.settings.warmup)
+        schedule = WarmupCosine(self.optimiser_steps(), self.settings.warmup)
         scheduler = {"scheduler": LambdaLR(optimizer, schedule), "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
 

@@ -103,6 +103,31 @@ def test_schedule_and_average_count_steps_of_the_optimiser(tmp_path: Path) -> No
     assert int(average._average_model.n_averaged) == 6
 
 
+@pytest.mark.parametrize(("asked", "used"), [(0.999, 1 - 1 / 12), (0.9, 0.9)])
+def test_an_average_reaches_over_two_thirds_of_a_short_training_at_most(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, asked: float, used: float
+) -> None:
+    seen: list[Tensor] = []
+    end = QualityModule.on_train_batch_end
+
+    def noted(self: QualityModule, *args: Any) -> None:
+        end(self, *args)
+        seen.append(next(self.model.parameters()).detach().clone().double())
+
+    caplog.set_level("INFO", "distill.callbacks")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(QualityModule, "on_train_batch_end", noted)
+        _, trainer = toy_fit(tmp_path, epochs=3, ema_decay=asked)
+    (average,) = [c for c in trainer.callbacks if isinstance(c, MovingAverage)]  # type: ignore[attr-defined]
+    assert len(seen) == 3 * BATCHES == 18
+    expected = seen[0]
+    for weights in seen[1:]:
+        expected = used * expected + (1 - used) * weights
+    kept = next(average.averaged.model.parameters()).detach().double()
+    torch.testing.assert_close(kept, expected, rtol=1e-5, atol=1e-7)
+    assert ("training.ema_decay=0.999 reaches over 1000 steps" in caplog.text) == (asked > used)
+
+
 def test_batches_of_one_step_have_dropout_masks_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
