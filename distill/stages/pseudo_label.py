@@ -41,12 +41,14 @@ from distill.errors import Interrupted, ManifestError
 from distill.labels import META, LabelStore, find_store, keys_of, plan
 from distill.labels.files import full_disk
 from distill.labels.summary import summarise
+from distill.overrides import option_word
 from distill.runs import Run, packages
 from distill.stages.inputs import load_manifest, take_bundle, tell_problems
 from distill.stages.label_report import report_labels
 from distill.stages.labelling_precision import tell_precision
 from distill.stages.labelling_progress import Progress, tell_estimate
 from distill.stages.report import report
+from distill.stages.teachers_data import data_words, words_of_teacher
 from distill.tracking import Tracker
 from distill.tracking.cards import dataset_card, labels_card, model_card
 from distill.tracking.lineage import group_of_bundle
@@ -219,11 +221,17 @@ def _report(
     log.info("%s\nstore: %s", told, store.folder)
     if not len(scores):
         return result
-    newest = find_store(Path(config.outputs)) == store.folder
-    log.info(
-        "next: python train_student.py +budget=120%s", "" if newest else f" labels={store.folder}"
-    )
+    log.info("next: %s", _next(store, bundle, config))
     return result
+
+
+def _next(store: LabelStore, bundle: Bundle, config: PseudoLabelConfig) -> str:
+    """The command that trains a student on these labels, with the labelled videos to match."""
+    own = data_words(config.data) if config.pool is None else []
+    words = [*(own or words_of_teacher(bundle))]
+    if find_store(Path(config.outputs)) != store.folder:
+        words.append(option_word("labels", str(store.folder)))
+    return " ".join(["python train_student.py +budget=120", *words])
 
 
 def _sample(store: LabelStore, count: int) -> list[dict[str, Any]]:

@@ -38,6 +38,7 @@ from distill.stages.inputs import (
 )
 from distill.stages.pseudo import choose_labels, examples_of
 from distill.stages.rounds import more_rounds, teacher_options, told_rounds
+from distill.stages.teachers_data import warn_of_mixed_data
 from distill.training import require_bins
 
 log = logging.getLogger(__name__)
@@ -116,6 +117,7 @@ def prepare(config: TrainStudentConfig, out: Path, resumed: bool) -> Plan:
         store, run = _rounds(config, store, out, resumed)
     decisions: list[Decision] = []
     if store is not None:
+        warn_of_mixed_data(store, manifest.path)
         decisions = choose_labels(store, train, held_out, config, reader)
         examples += examples_of(decisions, config.training.pseudo_weight)
     model, start = build(target, kwargs, config.init)

@@ -58,6 +58,7 @@ from distill.stages.inputs import (
 from distill.stages.label_report import report_targets
 from distill.stages.pseudo import choose_labels, examples_of
 from distill.stages.report import report
+from distill.stages.teachers_data import data_words, warn_of_mixed_data
 from distill.stages.tracked import origins, tell_inputs
 from distill.tracking import Tracker
 from distill.tracking.cards import model_card
@@ -100,6 +101,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
             labels = read_inputs(out).get("labels") if resumed else None
             store = take_labels(labels or config.labels, Path(config.outputs), config.labels_root)
         if store is not None:
+            warn_of_mixed_data(store, manifest.path)
             decisions = choose_labels(store, rows, held_out, config, reader)
             examples += examples_of(decisions, config.training.pseudo_weight)
     if manifest is not None:
@@ -208,8 +210,15 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
             fitted.val.plcc, fitted.val.rmse_raw, fitted.minutes,
         )  # fmt: skip
     report(out, config, reader)
-    log.info("bundle: %s\nnext: python pseudo_label.py", out / "bundle")
+    log.info("bundle: %s\nnext: %s", out / "bundle", _next(config, manifest))
     return result
+
+
+def _next(config: TrainTeacherConfig, manifest: Manifest | None) -> str:
+    """The command that labels: what the same data has without a MOS, else the user's videos."""
+    pool = manifest is not None and manifest.split("pool")
+    words = data_words(config.data) if pool else ["pool=FOLDER_LIST_OR_TABLE"]
+    return " ".join(["python pseudo_label.py", *words])
 
 
 def _videos(config: TrainTeacherConfig) -> tuple[Manifest | None, list[Example], list[Row]]:
