@@ -24,9 +24,10 @@ from distill.config import folder, register_schemas
 from distill.errors import ConfigError, DistillError, Interrupted
 from distill.help import help_page
 from distill.leaving import fail, leave, plain_door
-from distill.overrides import check_overrides, quoted
+from distill.overrides import check_overrides
 from distill.runs import checkpoints, first_process, unfinished
 from distill.stages.front import begin, finish, names_folder, note, sweep_folder
+from distill.words import quoted
 
 # Before torch is imported. Its threads otherwise spin while they wait for each other. On 2 cores a
 # training step took 2.15 times as long with spinning beside one busy process per core, as decoding

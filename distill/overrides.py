@@ -1,6 +1,5 @@
 """The words of a command line: composed and checked before Hydra makes a directory for them."""
 
-import re
 import shlex
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +16,7 @@ from distill.checks import unknown_option
 from distill.config import SCHEMAS, register_schemas, to_config
 from distill.errors import ConfigError
 from distill.help import config_groups
+from distill.words import requoted
 
 _COMPOSE_ERRORS = (HydraException, OmegaConfBaseException, ValueError)
 
@@ -49,7 +49,7 @@ def check_overrides(stage: str, overrides: Sequence[str], multirun: bool = True)
             raise ConfigError(
                 f"{word!r} is a sweep: add -m for one run per value; write a list in brackets,"
                 f" {shlex.quote(f'{name}=[{value}]')}; or, if it is one value, quote it twice:"
-                f" {_requoted(name, value)}"
+                f" {requoted(name, value)}"
             )
         variants.append(_values(parsed) if parsed.is_sweep_override() else [word])
     first = [options[0] for options in variants]
@@ -100,7 +100,7 @@ def _explain(stage: str, overrides: list[str], error: Exception) -> str:
             return f"{culprit}: {name} is chosen already; write {culprit.lstrip('+')}"
         return f"{culprit}: no such choice; {name} is one of {', '.join(groups[group])}"
     value = culprit.partition("=")[2]
-    hint = f"; if it is text, quote it twice: {_requoted(name, value)}" if value[:1] in "[{" else ""
+    hint = f"; if it is text, quote it twice: {requoted(name, value)}" if value[:1] in "[{" else ""
     return f"{culprit}: {str(error.__cause__ or error).splitlines()[0]}{hint if value else ''}"
 
 
@@ -133,27 +133,11 @@ def _values(override: Override) -> list[str]:
     return [f"{prefix}={value}" for value in override.sweep_string_iterator()]
 
 
-def quoted(value: str) -> str:
-    """A value as Hydra reads it back letter by letter."""
-    body = re.sub(r'(\\*)("|$)', lambda m: m[1] * 2 + ('\\"' if m[2] else ""), value)
-    return f'"{body}"'
-
-
-def option_word(name: str, value: str) -> str:
-    """``name=value`` as it is typed into a shell, quoted where the shell or Hydra need it."""
-    plain = re.fullmatch(r"[A-Za-z0-9_./-]+", value)
-    return f"{name}={value}" if plain else _requoted(name, value)
-
-
 def _grammar_hint(word: str) -> str:
     name, equals, value = word.partition("=")
     if not equals or not name:
         return f"cannot read {word!r}; write options as name=value, for example +budget=120"
     return (
         f"cannot read the value of {word!r}; Hydra gives commas, =, #, ~, quotes, brackets and"
-        f" letters beyond ASCII a meaning, so quote such a value twice: {_requoted(name, value)}"
+        f" letters beyond ASCII a meaning, so quote such a value twice: {requoted(name, value)}"
     )
-
-
-def _requoted(name: str, value: str) -> str:
-    return shlex.quote(f"{name}={quoted(value)}")

@@ -43,8 +43,9 @@ def read_manifest(
     path = Path(path)
     records = read_table(path, COLUMNS, columns, group_regex)
     parsed = parse(path, records, Path(root) if root is not None else path.parent)
-    manifest = replace(sound(path, parsed), contents_known="group" in records[0][1])
-    if "split" not in records[0][1]:
+    header = tuple(records[0][1])
+    manifest = replace(sound(path, parsed), contents_known="group" in header, columns=header)
+    if "split" not in header:
         rows = (row for _, _, row in parsed if isinstance(row, Row))
         manifest = split_by_group(manifest, (row.group for row in rows if row.split != "pool"))
     check_groups(path, manifest.rows)
@@ -163,6 +164,8 @@ def _parse(path: Path, line: int, video: str, record: dict[str, str], base: Path
         return f"mos_std {numbers['mos_std']:g} is negative"
     if split == "pool" or (split == "train" and math.isnan(numbers["mos"])):
         split, numbers = "pool", {"mos": math.nan, "mos_std": math.nan}
+    elif "mos" not in record:
+        return f"a {split} video needs a mos, and no column `mos` is there (data.columns.mos)"
     elif math.isnan(numbers["mos"]):
         return f"a {split} video needs a mos; the cell is empty"
     extra = {name: value for name, value in record.items() if name not in COLUMNS}

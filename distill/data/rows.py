@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -69,12 +69,14 @@ class Manifest:
         problems: of the others.
         contents_known: whether the table says which videos share a source content; else every
             video counts as a content of its own.
+        columns: of the table, by the names that it is read with; empty where it is no table.
     """
 
     path: Path
     rows: list[Row]
     problems: list[Problem] = field(default_factory=list)
     contents_known: bool = True
+    columns: Sequence[str] = ()
 
     def split(self, name: str) -> list[Row]:
         """Rows of one split, in the table's order."""

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from distill.data.misnamed import column_hint, likely
 from distill.errors import ConfigError, ManifestError
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
@@ -25,7 +26,8 @@ def read_table(
         path: of the table; the first row names the columns, one of them ``video``.
         known: columns that are found in any case, so that ``MOS`` is not lost in silence.
         columns: known column -> the table's name for it, or, with braces, a text made of the
-            row's cells: ``{"mos": "MOS", "video": "{vid}.mp4"}``.
+            row's cells: ``{"mos": "MOS", "video": "{vid}.mp4"}``. None: the command has no
+            such option.
         group_regex: searched in ``video``; what it finds (its first group where it has one) is
             the row's ``group``.
 
@@ -34,6 +36,7 @@ def read_table(
             column that is not there; a video in which ``group_regex`` finds nothing.
         ConfigError: ``columns`` or ``group_regex`` cannot be used.
     """
+    option = columns is not None
     columns = {name: source for name, source in (columns or {}).items() if source is not None}
     for name in columns:
         if name not in known:
@@ -41,7 +44,7 @@ def read_table(
     if group_regex and "group" in columns:
         raise ConfigError("data.columns.group and data.group_regex: give one of them")
     need = () if "video" in columns else ("video",)
-    records = read_records(path, () if columns else known, need)
+    records = read_records(path, () if columns else known, need, option=option)
     if columns:
         records = [(line, _renamed(path, cells, columns, known)) for line, cells in records]
     if group_regex:
@@ -50,7 +53,11 @@ def read_table(
 
 
 def read_records(
-    path: Path, known: Collection[str] = (), need: Sequence[str] = ("video",), delimiter: str = ""
+    path: Path,
+    known: Collection[str] = (),
+    need: Sequence[str] = ("video",),
+    delimiter: str = "",
+    option: bool = False,
 ) -> list[tuple[int, dict[str, str]]]:
     """Rows of a table with a header: line number (1 is the header) and cells by column.
 
@@ -60,6 +67,7 @@ def read_records(
         known: columns that are found in any case.
         need: columns that have to be there.
         delimiter: of the cells; default: a tab in a .tsv, else a comma.
+        option: whether ``data.columns`` can name another column.
 
     Raises:
         ManifestError: see ``read_table``.
@@ -76,8 +84,7 @@ def read_records(
     header = [_column(name, known) for name in (table[0][1] if table else [])]
     absent = next((name for name in need if name not in header), None)
     if absent:
-        close = get_close_matches(absent, header, 1, 0.5)
-        hint = f"; rename column {close[0]!r}?" if close else ""
+        hint = column_hint(absent, likely(absent, header), option)
         raise ManifestError(f"{path}, line 1: no column `{absent}` in {header}{hint}")
     twice = next((name for name in header if name and header.count(name) > 1), None)
     if twice:

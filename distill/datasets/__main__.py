@@ -20,7 +20,7 @@ from distill.data.rows import SPLITS
 from distill.data.tables import TABLE_SUFFIXES
 from distill.errors import ConfigError
 from distill.leaving import plain_door
-from distill.overrides import option_word
+from distill.words import option_word
 
 INCOMPLETE = 1
 

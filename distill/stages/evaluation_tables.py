@@ -13,7 +13,7 @@ from distill.evaluation.names import short_names
 from distill.inference import score_all
 from distill.options import DataConfig, decoding_workers
 from distill.scored import Scored
-from distill.stages.inputs import load_manifest
+from distill.stages.inputs import load_manifest, require_labels
 
 MIN_VIDEOS = 3  # of a table
 
@@ -72,6 +72,7 @@ def take_tables(config: EvaluateConfig) -> list[Table]:
     names = short_names(places, "manifests")
     tables = []
     for name, data, manifest in zip(names, chosen, manifests, strict=True):
+        require_labels(manifest)
         rows = manifest.split(config.split)
         if len(rows) < MIN_VIDEOS:
             raise ManifestError(

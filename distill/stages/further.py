@@ -14,6 +14,7 @@ from distill.data.batches import batch_plan
 from distill.data.dataset import Example
 from distill.data.identity import content_hash
 from distill.data.manifest import Manifest, Problem, Row, read_manifest
+from distill.data.misnamed import no_mos
 from distill.data.reader import VideoReader
 from distill.data_sets import on_scale
 from distill.errors import BundleError, ManifestError
@@ -63,6 +64,8 @@ def further_examples(
         tell_problems(problems, len(rows))
         manifest.problems += problems
         examples = [Example(row, target=row.mos) for row in rows]
+        if not examples and (why := no_mos(table, option=False)):
+            raise ManifestError(f"data.also: {why}")
         if len({example.target for example in examples}) < 2:
             raise ManifestError(
                 f"data.also: {table.path}: {len(rows)} labelled train videos, all of one mos or"

@@ -12,6 +12,7 @@ from distill.data.adapters import read_published
 from distill.data.dataset import Example
 from distill.data.identity import seed_of
 from distill.data.manifest import Manifest, Problem, Row, read_manifest
+from distill.data.misnamed import no_mos
 from distill.errors import BundleError, ConfigError, LabelStoreError, ManifestError
 from distill.labels import LabelStore, find_store
 from distill.labels.scores_csv import ScoresCsv
@@ -52,8 +53,8 @@ def read_data(data: DataConfig) -> Manifest:
     """The videos of ``data``, without a word.
 
     Raises:
-        ManifestError: see ``read_manifest`` and ``read_published``; or ``data.labelled_groups``
-            is too large.
+        ManifestError: see ``read_manifest`` and ``read_published``; ``data.labelled_groups`` is
+            too large; or labels are asked for that no column has.
         ConfigError: ``data=manifest`` without a table, a public set without its folder, or an
             option that would change nothing.
     """
@@ -76,6 +77,8 @@ def read_data(data: DataConfig) -> Manifest:
         manifest = read_manifest(make_demo())
     else:
         raise ConfigError("data=manifest needs the table: data.manifest=TABLE.csv")
+    if data.as_split is not None or data.labelled_groups is not None:
+        require_labels(manifest)
     if data.as_split is not None:
         manifest = manifest.as_split(data.as_split)
     if data.labelled_groups is not None:
@@ -108,25 +111,51 @@ def network(node: Mapping[str, Any], option: str) -> tuple[type[QualityModel], d
     return cls, kwargs
 
 
+def require_labels(manifest: Manifest) -> None:
+    """Refuse a table none of whose videos has a label because no column is named ``mos``.
+
+    Raises:
+        ManifestError: it is such a table.
+    """
+    unlabelled = all(row.split == "pool" for row in manifest.rows)
+    if unlabelled and (why := no_mos(manifest)):
+        raise ManifestError(why)
+
+
 def training_rows(manifest: Manifest, val_share: float) -> tuple[list[Row], list[Row]]:
     """Labelled training and validation rows; without a val split, whole train contents are taken.
 
     Raises:
         ManifestError: too few labelled videos to train and validate.
     """
+    require_labels(manifest)
     train, val = manifest.split("train"), manifest.split("val")
+    taken: set[str] = set()
     if not val:
         groups = sorted({row.group for row in train}, key=seed_of)
         taken = set(groups[: max(1, math.ceil(val_share * len(groups)))])
         val = [row for row in train if row.group in taken]
         train = [row for row in train if row.group not in taken]
-        log.warning("no val split: %d train contents taken for it (data.val_share)", len(taken))
     if len(train) < MIN_TRAIN or len(val) < MIN_VAL:
-        raise ManifestError(
-            f"{manifest.path}: {len(train)} labelled train and {len(val)} val videos;"
-            f" training needs at least {MIN_TRAIN} and {MIN_VAL}"
-        )
+        raise ManifestError(_too_few(manifest, len(train), len(val)))
+    if taken:
+        log.warning("no val split: %d train contents taken for it (data.val_share)", len(taken))
     return train, val
+
+
+def _too_few(manifest: Manifest, train: int, val: int) -> str:
+    contents = len({row.group for row in manifest.rows if row.split != "pool"})
+    told = (
+        f"{manifest.path}: {train} labelled train and {val} val videos; training needs at least"
+        f" {MIN_TRAIN} and {MIN_VAL}. The labelled videos, those of test among them, show"
+        f" {contents} contents, and a content is never cut: all its videos are in one split. Add"
+        " labelled videos of other contents"
+    )
+    if contents < 2:
+        return told
+    if "split" in manifest.columns:
+        return f"{told}, or move whole contents between the splits in the column `split`"
+    return f"{told}, or say in a column `split` which contents are train and which are val"
 
 
 def score_scale(examples: Sequence[Example]) -> dict[str, float]:

@@ -26,9 +26,9 @@ import yaml
 
 from distill import plots
 from distill.errors import ConfigError
-from distill.overrides import quoted
 from distill.specification import read_spec
 from distill.tracking.lineage import group_of_bundle
+from distill.words import quoted
 
 BUDGET = 120
 _PLAIN = re.compile(r"[\w./+-]+", re.ASCII)

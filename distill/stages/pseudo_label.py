@@ -41,7 +41,6 @@ from distill.errors import Interrupted, ManifestError
 from distill.labels import META, LabelStore, find_store, keys_of, plan
 from distill.labels.files import full_disk
 from distill.labels.summary import summarise
-from distill.overrides import option_word
 from distill.runs import Run, packages
 from distill.stages.inputs import load_manifest, take_bundle, tell_problems
 from distill.stages.label_report import report_labels
@@ -53,6 +52,7 @@ from distill.tracking import Tracker
 from distill.tracking.cards import dataset_card, labels_card, model_card
 from distill.tracking.lineage import group_of_bundle
 from distill.tracking.tables import MOST_ROWS, by_spread, thumbnail
+from distill.words import option_word
 
 log = logging.getLogger(__name__)
 _TABLE = "video group score std width height fps duration codec".split()  # what W&B gets

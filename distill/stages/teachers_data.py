@@ -15,9 +15,9 @@ from distill.data.tables import TABLE_SUFFIXES
 from distill.errors import BundleError
 from distill.labels import LabelStore
 from distill.options import DataConfig
-from distill.overrides import option_word, quoted
 from distill.runs import CONFIG
 from distill.specification import is_demo, read_spec
+from distill.words import option_word, quoted
 
 log = logging.getLogger(__name__)
 # The options of ``data`` that say which videos there are, and which of them are held out.

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from distill.data.dataset import Example
-from distill.data.manifest import Row
-from distill.errors import ConfigError
+from distill.data.identity import seed_of
+from distill.data.manifest import Row, read_manifest
+from distill.errors import ConfigError, ManifestError
 from distill.specification import find_bundle
-from distill.stages.inputs import digest, network, score_scale
+from distill.stages.inputs import digest, network, score_scale, training_rows
 
 
 def test_digest_sees_every_change(tmp_path: Path) -> None:
@@ -56,3 +57,34 @@ def test_the_newest_bundle_of_a_role_is_no_other_ones(tmp_path: Path) -> None:
     assert find_bundle(tmp_path, "student") is None
     (run / "bundle" / "spec.json").write_text("torn")  # who opens it says what is wrong
     assert find_bundle(tmp_path, "student") == run / "bundle"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "split", "counts", "what_to_do"),
+    [
+        ([4], [], "0 labelled train and 4 val", "of other contents"),
+        ([1, 2, 29], [], "29 labelled train and 1 val", "or say in a column `split` which"),
+        ([9, 1], ["train", "val"], "9 labelled train and 1 val", "or move whole contents between"),
+    ],
+)
+def test_too_few_contents_are_told_as_such(
+    tmp_path: Path, sizes: list[int], split: list[str], counts: str, what_to_do: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    # Of three contents the first by this order is validation, the second test.
+    contents = sorted((f"g{at}" for at in range(len(sizes))), key=seed_of)
+    lines = [f"video,mos,group{',split' if split else ''}"]
+    for at, (content, size) in enumerate(zip(contents, sizes, strict=True)):
+        for number in range(size):
+            video = f"{content}_{number}.mp4"
+            (tmp_path / video).touch()
+            lines.append(f"{video},{number % 5},{content}{f',{split[at]}' if split else ''}")
+    table = tmp_path / "t.csv"
+    table.write_text("\n".join(lines))
+    with pytest.raises(ManifestError) as caught:
+        training_rows(read_manifest(table), 0.2)
+    told = str(caught.value)
+    assert told.startswith(f"{table}: {counts} videos; training needs at least 4 and 3. ")
+    assert f"show {len(sizes)} contents, and a content is never cut" in told
+    assert what_to_do in told and ("column `split`" in told) == (len(sizes) > 1)
+    assert "no val split" not in caplog.text  # which is no news beside the error

@@ -149,7 +149,7 @@ def test_a_bad_row_is_left_out_with_file_line_and_reason(
         ("video,mos\n", "{path}: the table has a header and no rows"),
         ("video,mos\n\n,\n", "{path}: the table has a header and no rows"),
         ("file,mos\na.mp4,3\n", "{path}, line 1: no column `video` in ['file', 'mos']"),
-        ("videos,mos\na.mp4,3\n", "['videos', 'mos']; rename column 'videos'?"),
+        ("videos,mos\na.mp4,3\n", "['videos', 'mos']; rename column 'videos' to `video`"),
         ("video;mos\na.mp4;3\n", "'video;mos'; separate cells with commas, or with tabs"),
         ("video;mos\na.mp4;3,5\n", "line 1: one column, 'video;mos'; separate cells with commas"),
         ("video,mos,mos\na.mp4,3,4\n", "{path}, line 1: two columns are named 'mos'; rename one"),

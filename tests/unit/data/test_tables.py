@@ -58,7 +58,9 @@ def test_what_is_no_parquet(tmp_path: Path) -> None:
         read_manifest(path)
     with pytest.raises(DistillError, match="a header and no rows"):
         read_manifest(parquet(path, video=pa.array([], pa.string())))
-    with pytest.raises(DistillError, match=r"no column `video` in .*rename column 'vid'"):
+    with pytest.raises(
+        DistillError, match=r"no column `video` in .*rename column 'vid' to `video`"
+    ):
         read_manifest(parquet(path, vid=["a"]))
 
 
