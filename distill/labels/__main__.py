@@ -35,7 +35,10 @@ def run(words: Sequence[str]) -> int:
     store = LabelStore(options.store)
     print(told(store))
     if options.csv:
-        print(f"{write_scores(store, options.csv)} scores -> {options.csv}")
+        count, words = write_scores(store, options.csv)
+        print(f"{count} scores -> {options.csv}")
+        if words:
+            print(f"to learn from them: {' '.join(words)}")
     if options.sources:
         count = write_sources(store, options.sources, options.least)
         print(f"{count} sources -> {options.sources}")

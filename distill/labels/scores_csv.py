@@ -2,10 +2,11 @@
 
 import csv
 import io
+import logging
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,15 @@ from typing import Any
 from tqdm import tqdm
 
 from distill.data.identity import content_hash
+from distill.data.places import is_url
 from distill.data.tables import parse_number, read_records
 from distill.errors import LabelStoreError
 from distill.labels.files import replace, writing
 from distill.labels.rows import Label
 from distill.labels.store import LabelStore
+from distill.words import option_word
 
+log = logging.getLogger(__name__)
 COLUMNS = ("filename", "score")
 UNKNOWN = "unknown"
 
@@ -54,6 +58,26 @@ class ScoresCsv(LabelStore):
         rows = tqdm(self._scores.items(), "hashing videos", unit="video", disable=None)
         return [self._label(name, text) for name, text in rows]
 
+    def tell_missing(self, labels: Sequence[Label]) -> None:
+        """Warn of rows that name no file.
+
+        Args:
+            labels: as ``read`` gives them.
+
+        Raises:
+            LabelStoreError: none of them names one: the names start from another folder.
+        """
+        gone = [label for label in labels if not label.content]
+        if not gone:
+            return
+        told = (
+            f"{self.folder}: {len(gone)} of {len(labels)} rows name no file below {self.root}, the"
+            f" first is {gone[0].video!r}; the folder that the names start from: labels_root=FOLDER"
+        )
+        if len(gone) == len(labels):
+            raise LabelStoreError(told)
+        log.warning(told)
+
     def pairs(self) -> Iterator[tuple[str, float]]:
         """Name and score of every line whose score is a number; no video is looked at."""
         for name, text in self._scores.items():
@@ -77,13 +101,14 @@ class ScoresCsv(LabelStore):
         return Label(name, str(path), content, name, status, score=score, raw=score, reason=reason)
 
 
-def write_scores(store: LabelStore, path: Path) -> int:
+def write_scores(store: LabelStore, path: Path) -> tuple[int, list[str]]:
     """Write the usable labels of a store as such a table.
 
     A video is named as its pool has it, or by its whole path where two have one name.
 
     Returns:
-        How many.
+        How many, and the words that make a training read them back. A name in capitals is for
+        the user to fill in; no words where the file's own name lets no command take it for a CSV.
 
     Raises:
         LabelStoreError: there is no label, or the table cannot be written.
@@ -97,11 +122,30 @@ def write_scores(store: LabelStore, path: Path) -> int:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
+    roots: set[str] = set()
     for video, file, score in _usable(store):
         writer.writerow([video if counts[video] == 1 else file, repr(score)])
+        if counts[video] == 1 and not os.path.isabs(video):
+            roots.add(_start_of(video, file))
     with writing(path.parent):
         replace(path, text.getvalue().encode())
-    return counts.total()
+    return counts.total(), _words(path, roots)
+
+
+def _start_of(video: str, file: str) -> str:
+    """The folder that a name starts from; '' where the path does not tell."""
+    end = f"/{os.path.normpath(video)}"
+    return (file.removesuffix(end) or "/") if file.endswith(end) and not is_url(file) else ""
+
+
+def _words(path: Path, roots: Collection[str]) -> list[str]:
+    if path.suffix.lower() != ".csv":
+        return []
+    words = [option_word("labels", str(path))]
+    if roots and set(roots) != {os.path.abspath(path.parent)}:
+        root = next(iter(roots)) if len(roots) == 1 else ""
+        words.append(option_word("labels_root", root or "FOLDER"))
+    return words
 
 
 def _usable(store: LabelStore) -> Iterator[tuple[str, str, float]]:

@@ -23,6 +23,7 @@ from distill.data.signatures import SignatureStore, sign
 from distill.data.spool import local
 from distill.errors import Interrupted, LabelStoreError, VideoError
 from distill.labels import Label, LabelStore
+from distill.labels.scores_csv import ScoresCsv
 from distill.leaks import find_leaks
 from distill.options import decoding_workers
 
@@ -51,6 +52,8 @@ def choose_labels(
         Interrupted: a signal; the signatures made so far are kept.
     """
     rows, total = store.read(), store.meta.get("videos")
+    if isinstance(store, ScoresCsv):
+        store.tell_missing(rows)
     if total and len(rows) < total:
         log.warning(
             "%s: %d of %d videos are labelled; `python pseudo_label.py store=%s` goes on",

@@ -13,6 +13,7 @@ from distill.errors import ConfigError, LabelStoreError, ManifestError
 from distill.labels import Label, LabelStore
 from distill.labels.__main__ import run
 from distill.labels.scores_csv import ScoresCsv, write_scores
+from distill.overrides import check_overrides
 from distill.stages.inputs import take_labels
 from distill.stages.pseudo import choose_labels, examples_of
 
@@ -48,6 +49,49 @@ def test_a_table_is_read_as_a_store(tmp_path: Path, mark: str) -> None:
     config = TrainStudentConfig(leak_check="hash")
     decisions = choose_labels(store, [], [], config, make_reader("auto"))  # type: ignore[arg-type]
     assert [e.target for e in examples_of(decisions, 1.0)] == [3.25, 1.0]
+
+
+def test_names_that_start_from_another_folder_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pool = videos(tmp_path / "pool", "a.mp4", "b.mp4")
+    table = tmp_path / "pl.csv"
+    table.write_text("filename,score\na.mp4,3\nb.mp4,2\n")
+    config = TrainStudentConfig(leak_check="hash")
+    with pytest.raises(LabelStoreError) as caught:
+        choose_labels(ScoresCsv(table), [], [], config, make_reader("auto"))  # type: ignore[arg-type]
+    assert str(caught.value) == (
+        f"{table}: 2 of 2 rows name no file below {tmp_path}, the first is 'a.mp4'; the folder that"
+        " the names start from: labels_root=FOLDER"
+    )
+    (pool / "b.mp4").unlink()
+    found = choose_labels(ScoresCsv(table, pool), [], [], config, make_reader("auto"))  # type: ignore[arg-type]
+    assert [decision.label.video for decision in found] == ["a.mp4"]
+    assert f"1 of 2 rows name no file below {pool}, the first is 'b.mp4'" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("names", "csv", "words"),
+    [
+        ({"a.mp4": "/pool/a.mp4", "x/b.mp4": "/pool/x/b.mp4"}, "p l.csv",
+         ["'labels=\"{here}/p l.csv\"'", "labels_root=/pool"]),
+        ({"./a.mp4": "/a.mp4"}, "pl.csv", ["labels={here}/pl.csv", "labels_root=/"]),
+        ({"a.mp4": "{here}/a.mp4"}, "pl.csv", ["labels={here}/pl.csv"]),  # the table's own folder
+        ({"/p/a.mp4": "/p/a.mp4"}, "pl.csv", ["labels={here}/pl.csv"]),
+        ({"../a.mp4": "/p/a.mp4"}, "pl.csv", ["labels={here}/pl.csv", "labels_root=FOLDER"]),
+        ({"a.mp4": "s3://b/a.mp4"}, "pl.csv", ["labels={here}/pl.csv", "labels_root=FOLDER"]),
+        ({"a.mp4": "/p/a.mp4", "b.mp4": "/q/b.mp4"}, "pl.csv",
+         ["labels={here}/pl.csv", "labels_root=FOLDER"]),
+        ({"a.mp4": "/p/a.mp4"}, "pl.txt", []),
+    ],
+)  # fmt: skip
+def test_what_is_written_comes_with_the_words_that_read_it(
+    tmp_path: Path, names: dict[str, str], csv: str, words: list[str]
+) -> None:
+    store = LabelStore.open(tmp_path / "store", {"teacher": "t"})
+    store.append([Label(k, v.format(here=tmp_path), score=1.0) for k, v in names.items()])
+    count, told = write_scores(store, tmp_path / csv)
+    assert (count, told) == (len(names), [word.format(here=tmp_path) for word in words])
 
 
 def test_names_start_from_the_tables_folder(tmp_path: Path) -> None:
@@ -98,6 +142,13 @@ def test_a_store_is_written_as_a_table_and_read_back(
         assert text in told
     back = {row.path: row.score for row in ScoresCsv(tmp_path / "out.csv", pool).read()}
     assert back == {row.path: row.score for row in store.usable()}  # to the last bit
+    words = [f"labels={tmp_path / 'out.csv'}", f"labels_root={pool}"]
+    assert f" {' '.join(words)}\n" in told
+    given = check_overrides("train_student", words)
+    back = {
+        row.path: row.score for row in take_labels(given.labels, pool, given.labels_root).read()
+    }  # type: ignore[union-attr]
+    assert back == {row.path: row.score for row in store.usable()}
     with pytest.raises(LabelStoreError, match="no usable label"):
         write_scores(LabelStore.open(tmp_path / "empty", meta), tmp_path / "no.csv")
 
