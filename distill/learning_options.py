@@ -23,11 +23,14 @@ class LearningConfig(StageConfig):
         leak_check: how pseudo-labelled versions of val and test contents are found and kept out:
             perceptual (by their looks, and all of the following; decodes 8 frames of each video,
             once), hash (by the files' content, path and group), none (by path and group).
-        doubt, select: what becomes of the pseudo-labels; see there.
+        doubt, select: what becomes of the pseudo-labels: the options doubt.* and select.* below
+            (docs/doubt.md).
         init: folder of a bundle whose weights it starts from: the same network, perhaps of other
             data, as LSVQ before KVQ; None starts from what the network's own options say.
         loss: term name -> weight, and options of terms by their names (docs/losses.md).
-        training, augment, tracking: see there.
+        training, augment: how long, how fast, where; what training changes in the videos: the
+            options training.* and augment.* below (docs/training.md).
+        tracking: W&B, and what may be sent there: tracking.* below (docs/tracking.md).
         test_views: looks at each video whenever the bundle scores it, from the calibration on: the
             evaluation view, and others drawn as in training; their scores are averaged.
         resume: true goes on with the newest unfinished run, a path with that one.
@@ -85,8 +88,9 @@ class TrainStudentConfig(LearningConfig):
             checks nothing.
         rounds: 2 or more: a new teacher learns from labels and pseudo-labels and labels the pool
             again, until validation stops improving; the student learns from the best one's labels.
-        guide: a teacher beside the student in training; see there.
-        finetune: a second stage of training on MOS alone; see there.
+        guide: a teacher beside the student in training: the options guide.* below
+            (docs/losses.md).
+        finetune: a second stage of training on MOS alone: finetune.* below (docs/budget.md).
     """
 
     student: dict[str, Any] = field(default_factory=dict)

@@ -23,7 +23,10 @@ def read_spec(folder: Path) -> dict[str, Any]:
     """
     path = folder / SPEC
     if not path.is_file():
-        raise BundleError(f"{folder}: not a bundle (no {SPEC}); give the folder that holds it")
+        inner = folder / "bundle"  # of a run
+        hint = "give the folder that holds it"
+        hint = f"did you mean {inner}?" if (inner / SPEC).is_file() else hint
+        raise BundleError(f"{folder}: not a bundle (no {SPEC}); {hint}")
     try:
         spec = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

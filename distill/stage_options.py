@@ -65,8 +65,8 @@ class PseudoLabelConfig(StageConfig):
         shard: number of this command among those that work on one store, from 0: where in the pool
             it begins. Each goes on until nothing is left, so any numbers are right; see
             docs/cluster.md.
-        ray: see there.
-        tracking: see there.
+        ray: workers of engine=ray: the options ray.* below (docs/cluster.md).
+        tracking: W&B, and what may be sent there: the options tracking.* below (docs/tracking.md).
         dry_run: check everything, label a sample without writing it, say what the whole pool will
             take, exit.
     """
@@ -140,10 +140,10 @@ class EvaluateConfig(StageConfig):
         draws: of intervals=percentile.
         leak_check: how videos are found that a bundle has learned from: hash (path and bytes),
             perceptual (by their looks too; decodes 8 frames of each video, once), none.
-        kvq: see there.
+        kvq: the KVQ challenge's score beside the others: kvq.pairs below (docs/evaluation.md).
         batch_size: videos per forward pass.
         device: auto, cpu, cuda, cuda:1 ...
-        tracking: see there.
+        tracking: W&B, and what may be sent there: the options tracking.* below (docs/tracking.md).
     """
 
     bundles: Any = field(default_factory=list)

@@ -10,10 +10,11 @@ the same input through the published code shows whether both compute the same. E
 here works; 1: a file is here and does not, or a named one is missing.
 """
 
-import argparse
 import os
 import sys
 from typing import Any
+
+from distill.flags import Parser
 
 _STILL = {"kind": "key_frames", "num_frames": 1, "size": 384, "short_side": 384}
 # name -> options of the member, on an input of one frame, clip or chunk
@@ -46,11 +47,7 @@ _missing: list[str] = []
 
 def main(words: list[str] | None = None) -> int:
     """Print one line per network; see the module's text."""
-    parser = argparse.ArgumentParser(
-        prog="python -m teachers",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser(prog="python -m teachers", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NETWORKS)}")
     parser.add_argument("--download", action="store_true", help="fetch what is missing")
     options = parser.parse_args(words)

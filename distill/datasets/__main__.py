@@ -19,6 +19,7 @@ from distill.data.public_sets import public_sets
 from distill.data.rows import SPLITS
 from distill.data.tables import TABLE_SUFFIXES
 from distill.errors import ConfigError
+from distill.flags import Parser
 from distill.leaving import plain_door
 from distill.words import option_word
 
@@ -96,10 +97,9 @@ def _target(name: str) -> Path:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m distill.datasets",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="Exit code: 0 complete; 1 videos or scores are missing, or the number of labels is"
         " not a published one; 2 it cannot be read.",
     )

@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from distill.checks import unknown_option
 from distill.data.reader import VideoInfo
 from distill.errors import ConfigError
 from distill.metrics import plcc, rmse
@@ -20,11 +20,13 @@ _QUARTERS = 8  # distinct numbers that are still values of their own
 
 
 def check_columns(known: Collection[str], by: Sequence[str]) -> None:
-    """Raises ConfigError, with the nearest name, for a column that no table has."""
+    """Raises ConfigError, with the names that there are, for a column that no table has."""
+    names = sorted({*known, *DERIVED})
     for name in by:
-        if name not in known and name not in DERIVED:
-            names = [f"by={column}" for column in (*known, *DERIVED)]
-            raise ConfigError(unknown_option(f"by={name}", names))
+        if name not in names:
+            close = get_close_matches(name, names, 1)
+            hint = f"did you mean {close[0]}? There are" if close else "there are"
+            raise ConfigError(f"by={name}: no table has such a column; {hint} {', '.join(names)}")
 
 
 def columns_of(results: Sequence[Scored], by: Sequence[str]) -> dict[str, list[str]]:

@@ -18,6 +18,7 @@ from distill.config import folder
 from distill.data.rows import Row
 from distill.data.tables import read_records, write_table
 from distill.errors import ConfigError, ManifestError
+from distill.flags import Parser
 from distill.kvq.files import read_pairs, read_scores
 from distill.kvq.scoring import kvq_row, notes
 from distill.kvq.submission import expected_names, for_submission, off_scale, write_submission
@@ -158,10 +159,9 @@ def _say(text: str) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m distill.kvq",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="Exit code: 0 done; 2 a file, a video or a score is missing or wrong.",
     )
     commands = parser.add_subparsers(dest="command", required=True)

@@ -5,12 +5,12 @@ python -m distill.labels STORE --csv FILE      filename,score, as E-VQA and KVQ 
 python -m distill.labels STORE --sources FILE  the best video of each content, for make_ladder.py
 """
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from distill.flags import Parser
 from distill.labels.scores_csv import write_scores
 from distill.labels.sources import write_sources
 from distill.labels.store import LabelStore
@@ -20,9 +20,8 @@ from distill.leaving import plain_door
 
 def run(words: Sequence[str]) -> int:
     """Print a summary; write the table where one is asked for."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m distill.labels", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("store", type=Path, help="folder of a label store")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the scores there")

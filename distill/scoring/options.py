@@ -7,6 +7,7 @@ from pathlib import Path
 
 from distill.config import folder, place
 from distill.errors import ConfigError
+from distill.flags import Parser
 from distill.options import time_limit_option
 
 _ABOUT = """Score any videos with a bundle: a table on the terminal, CSV, JSON or JSON lines.
@@ -91,10 +92,9 @@ def _targets(options: argparse.Namespace) -> list[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python score.py",
         description=_ABOUT,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
         epilog="Exit code: 0 all scored, 1 some failed, 2 nothing done, 4 no space for the"
         " scores, 128 + n signal n. docs/scoring.md has every column.",

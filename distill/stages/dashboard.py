@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from distill.config import SCHEMAS, folder
 from distill.errors import TrackingError
+from distill.flags import Parser
 from distill.options import TrackingConfig
 
 _ANY_ENTITY = "ENTITY"  # stands in a printed workspace where none was named
@@ -52,10 +53,9 @@ def run(words: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="dashboard.py",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--project", help=f"W&B's; default {TrackingConfig.project}")
     parser.add_argument("--entity", help="user or team; default your own")

@@ -23,7 +23,7 @@ from distill.bundle import Bundle
 from distill.config import EvaluateConfig, folder, to_config
 from distill.data.reader import VideoReader
 from distill.data.readers import make_reader
-from distill.errors import ManifestError
+from distill.errors import BundleError, ManifestError
 from distill.evaluation.agreement import agreement, as_scores
 from distill.evaluation.breakdowns import break_down, check_columns, columns_of
 from distill.evaluation.comparisons import compare
@@ -118,8 +118,13 @@ def _bundles(config: EvaluateConfig) -> list[Bundle]:
     if config.bundles:
         return [take_bundle(path, outputs, "", "bundles") for path in config.bundles]
     # Found first and loaded then: a damaged student is an error, not a reason to take the teacher.
-    role = "student" if find_bundle(outputs, "student") else "teacher"
-    return [take_bundle(None, outputs, role, "bundles")]
+    for role in ("student", "teacher"):
+        if find_bundle(outputs, role):
+            return [take_bundle(None, outputs, role, "bundles")]
+    raise BundleError(
+        f"no student and no teacher bundle below {outputs}; run `python train_student.py"
+        " +budget=120` or `python train_teacher.py` first, or name one: bundles=FOLDER"
+    )
 
 
 def _learned(models: dict[str, Bundle], config: EvaluateConfig) -> dict[str, overlap.Learned]:

@@ -20,6 +20,7 @@ from distill.config import folder
 from distill.data.manifest import Row, read_manifest
 from distill.data.pool_sources import read_pool
 from distill.errors import BundleError, ConfigError, ExportError
+from distill.flags import Parser
 from distill.options import time_limit_option
 from distill.specification import find_bundle, is_export, read_spec
 
@@ -75,10 +76,9 @@ def run(words: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python export.py",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="Exit code: 0 done, 1 a graph was refused, 2 nothing done.",
     )
     add = parser.add_argument

@@ -7,6 +7,7 @@ import shlex
 from distill.checks import above, at_least
 from distill.data.tables import TABLE_SUFFIXES
 from distill.errors import ConfigError
+from distill.flags import Parser
 from distill.ladder.pairs import PER_CONTENTS
 from distill.ladder.sources import MIN_SIDE, Cut
 from distill.options import time_limit_option
@@ -14,10 +15,9 @@ from distill.options import time_limit_option
 
 def parser(description: str) -> argparse.ArgumentParser:
     """What parses the command line; the description is for ``--help``."""
-    found = argparse.ArgumentParser(
+    found = Parser(
         prog="python make_ladder.py",
         description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="Exit code: 0 all sources used, 1 some left out, 2 nothing made, 128 + n signal n.",
     )
     add = found.add_argument

@@ -9,7 +9,6 @@ reader, seed and tracking go to every command; a word for one command alone star
 student without pseudo-labels, which otherwise has the options of ``student:`` and as many steps.
 """
 
-import argparse
 import json
 import math
 import os
@@ -26,6 +25,7 @@ import yaml
 
 from distill import plots
 from distill.errors import ConfigError
+from distill.flags import Parser
 from distill.specification import read_spec
 from distill.tracking.lineage import group_of_bundle
 from distill.words import quoted
@@ -38,9 +38,7 @@ COMMANDS = ("teacher", "labels", "student", "alone", "evaluate")
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run the main job; its exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__)
     parser.add_argument("options", nargs="*", metavar="name=value")
     parser.add_argument("--out", type=Path, help="an empty folder; default outputs/main_job/<time>")
     options = parser.parse_args(words)

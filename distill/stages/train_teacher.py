@@ -1,4 +1,7 @@
-"""Train the heavy teacher on videos with mean opinion scores (MOS) and write its bundle.
+"""Train a teacher on videos with mean opinion scores (MOS) and write its bundle.
+
+By default it is teacher=compact, two EfficientNet-Lite0 members that a CPU can train; the heavy one
+is experiment=heavy: Swin-B, SlowFast, FAST-VQA and LIQE, for a GPU.
 
     python train_teacher.py                                 the embedded demo data
     python train_teacher.py data=manifest data.manifest=videos.csv

@@ -252,7 +252,7 @@ def test_what_cannot_be_used_is_told_before_anything_is_scored(
 ) -> None:
     table, bundle = files["tables"][0], files["bundles"][0]
     for words, error, message in (
-        ([f"manifests=[{table}]", "by=[kidn]"], ConfigError, "did you mean by=kind"),
+        ([f"manifests=[{table}]", "by=[kidn]"], ConfigError, "did you mean kind"),
         ([f"manifests=[{table},{table}]"], ConfigError, "manifests: .* is given twice"),
         ([f"manifests=[{table}]", "split=val"], ManifestError, "data.as_split=test"),
         (["manifests=[konvid_1k:/no/such/folder]"], ManifestError, "/no/such/folder"),

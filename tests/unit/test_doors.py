@@ -290,6 +290,21 @@ def test_help_names_every_option_and_choice(stage: str) -> None:
         assert "+budget=120" in page and "student=compact|" in page
 
 
+@pytest.mark.parametrize("stage", SCHEMAS)
+def test_help_says_where_what_it_refers_to_is(stage: str) -> None:
+    page = help_page(stage)
+    assert "see there" not in page
+    for section in set(re.findall(r"(\w+)\.\* (?:and|below)", page)):
+        assert re.search(rf"^  {section}\.\w+", page, re.M), section
+    for told in set(re.findall(r"docs/\w+\.md", page)):
+        assert (ROOT / told).is_file(), told
+
+
+def test_help_says_which_teacher_is_the_default() -> None:
+    head = " ".join(help_page("train_teacher").split("Options, name=value")[0].split())
+    assert head.startswith("Train a teacher") and "By default it is teacher=compact" in head
+
+
 @pytest.mark.parametrize("name", DOORS)
 def test_help_exits_0(name: str, tmp_path: Path) -> None:
     done = door(name, "--help", cwd=tmp_path)

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from distill.config import EvaluateConfig
 from distill.data.dataset import Example
 from distill.data.identity import seed_of
 from distill.data.manifest import Row, read_manifest
-from distill.errors import ConfigError, ManifestError
-from distill.specification import find_bundle
+from distill.errors import BundleError, ConfigError, ManifestError
+from distill.specification import find_bundle, read_spec
+from distill.stages import evaluate
 from distill.stages.inputs import digest, network, score_scale, training_rows
 
 
@@ -88,3 +90,22 @@ def test_too_few_contents_are_told_as_such(
     assert f"show {len(sizes)} contents, and a content is never cut" in told
     assert what_to_do in told and ("column `split`" in told) == (len(sizes) > 1)
     assert "no val split" not in caplog.text  # which is no news beside the error
+
+
+def test_the_folder_of_a_run_is_told_from_its_bundle(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "nothing"):
+        with pytest.raises(BundleError, match=r"\(no spec\.json\); give the folder that holds it"):
+            read_spec(folder)
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "spec.json").touch()
+    with pytest.raises(BundleError) as caught:
+        read_spec(tmp_path)
+    assert str(caught.value).endswith(f"(no spec.json); did you mean {tmp_path / 'bundle'}?")
+
+
+def test_an_evaluation_of_nothing_names_both_that_it_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(BundleError) as caught:
+        evaluate._bundles(EvaluateConfig(outputs=str(tmp_path)))
+    told = str(caught.value)
+    assert told.startswith(f"no student and no teacher bundle below {tmp_path}; ")
+    assert "train_student.py +budget=120` or `python train_teacher.py` first" in told
