@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from distill.content_levels import ContentSlopes, level_contents
+from distill.content_levels import LEAST_CONTENTS, ContentSlopes, level_contents
 from distill.data.perceptual import exact_hash
 from distill.doubt import judge
 from distill.errors import ConfigError
@@ -205,10 +205,16 @@ def _level_by_slopes(found: list[Decision], slopes: ContentSlopes | None) -> Non
     """As the teacher's scores were worth on contents of several versions, and those alone."""
     several = _of_several_versions(found)
     if slopes is None or not several:
-        why = "the pool names no content of two versions"
+        why = "no two videos of the pool are named as versions of one content (column group)"
         if slopes is None:
-            why = "the store does not tell its teacher's slopes"
-        log.info("doubt.shrink=auto: labels stay as they are, %s", why)
+            why = (
+                "nothing tells how well their teacher compares different contents, for which it"
+                f" needs {LEAST_CONTENTS} validation contents of two versions or more"
+            )
+        log.info(
+            "pseudo-labels are learned as the teacher gave them: %s; otherwise contents would be"
+            " brought nearer to each other (doubt.shrink=auto, docs/doubt.md)", why,
+        )  # fmt: skip
         return
     log.info(
         "doubt.shrink=auto: differences between contents times %.2f, within them times %.2f, as on"

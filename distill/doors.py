@@ -13,6 +13,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,7 @@ def _hydra_door(stage: str) -> int:
         if extra:  # the default student may lack an option of the one that was checked
             check_overrides(stage, [*overrides, *extra], multirun)
         words += extra
+        made = missing_folders(config.outputs, stage)
         check_outputs(config.outputs)
         sweep: Path | None = None
         if multirun and stage == "train_student":  # its door draws their front at the end
@@ -168,12 +170,26 @@ def _hydra_door(stage: str) -> int:
     finally:
         for worker in multiprocessing.active_children():
             worker.kill()  # one that hangs in a broken video would keep the command from ending
+        remove_empty(made)
     if sweep is not None:
         finish(sweep)
     if multirun and failures:
         told = "".join(f"\n  {error}" for error in failures)
         sys.stderr.write(f"error: {len(failures)} runs of the sweep did not finish:{told}\n")
     return max((error.exit_code for error in failures), default=0)
+
+
+def missing_folders(outputs: str, stage: str) -> list[Path]:
+    """The folders above a run that are not there yet, the innermost first."""
+    above = folder(outputs) / stage
+    return [path for path in (above, above.parent) if not path.exists()]
+
+
+def remove_empty(folders: Sequence[Path]) -> None:
+    """Remove those that a dry run or a refused start made and left empty."""
+    for path in folders:
+        with suppress(OSError):  # it holds a run
+            path.rmdir()
 
 
 def check_outputs(outputs: str) -> None:

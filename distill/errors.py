@@ -87,13 +87,13 @@ class VideoError(DistillError):
 
     Args:
         path: the file.
-        reader: name of the reader that failed (``decord``, ``pyav``).
+        reader: name of the reader that failed (``decord``, ``pyav``); empty where none was asked.
         reason: one line; longer native messages are cut to 200 characters.
     """
 
     def __init__(self, path: str | Path, reader: str, reason: str) -> None:
         reason = " ".join(str(reason).split())[:200]
-        super().__init__(f"{path}: {reader}: {reason}")
+        super().__init__(": ".join(part for part in (str(path), reader, reason) if part))
         self.path, self.reader, self.reason = str(path), reader, reason
 
     def __reduce__(self) -> tuple[type["VideoError"], tuple[str, str, str]]:

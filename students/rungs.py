@@ -81,6 +81,7 @@ class Measured:
         seeds: how many.
         data: of which data set.
         date: of the last.
+        ours: whether this project measured it, not the user.
     """
 
     srcc: float
@@ -88,11 +89,13 @@ class Measured:
     seeds: int
     data: str
     date: str
+    ours: bool = True
 
     def __str__(self) -> str:
         seeds = f"mean of {self.seeds} seeds" if self.seeds > 1 else "one seed"
         error = f" ± {self.error:.3f}" if self.error else ""
-        return f"val SRCC {self.srcc:.3f}{error} on {self.data} ({seeds}, {self.date})"
+        where = f"this project's {self.data}, not on your data" if self.ours else self.data
+        return f"val SRCC {self.srcc:.3f}{error} on {where} ({seeds}, {self.date})"
 
 
 def read_measured(path: Path = MEASURED) -> dict[str, Measured]:
@@ -113,7 +116,7 @@ def read_measured(path: Path = MEASURED) -> dict[str, Measured]:
         found = {
             name: Measured(
                 fmean(values[name]), spread / math.sqrt(len(rows)), len(rows),
-                rows[-1]["data"], max(row["date"] for row in rows),
+                rows[-1]["data"], max(row["date"] for row in rows), path == MEASURED,
             )
             for name, rows in runs.items()
         }  # fmt: skip

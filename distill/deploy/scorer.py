@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 from distill.checks import one_of
+from distill.data.manifest import absence
 from distill.data.reader import VideoReader
 from distill.data.readers import make_reader
 from distill.data.rows import Row
@@ -136,6 +137,8 @@ class Scorer:
         if batch_size < 1 or workers < 0:
             raise ConfigError(f"batch_size {batch_size} must be >= 1, workers {workers} >= 0")
         if isinstance(videos, str | os.PathLike):
+            if reason := absence(Path(videos).expanduser(), remote=False):
+                raise VideoError(os.fspath(videos), "", reason.partition(": ")[0])
             (one,) = self._scores([videos], frames, batch_size, workers)
             if one.score is None:
                 who, told, reason = one.error.partition(": ")
@@ -148,8 +151,13 @@ class Scorer:
     ) -> list[VideoScore]:
         names = [os.fspath(video) for video in videos]
         rows = [Row(name, Path(name).expanduser()) for name in names]
-        found = self.score_rows(rows, batch_size=batch_size, num_workers=workers)
-        return [self.judge(scored, frames) for scored in found]
+        absent = [absence(row.path, remote=False) for row in rows]  # in the words of score.py
+        there = [row for row, reason in zip(rows, absent, strict=True) if not reason]
+        found = self.score_rows(there, batch_size=batch_size, num_workers=workers)
+        return [
+            VideoScore(name, None, reason) if reason else self.judge(next(found), frames)
+            for name, reason in zip(names, absent, strict=True)
+        ]
 
     def judge(self, scored: Scored, frames: bool) -> VideoScore:
         """A raw result as a user sees it.

@@ -174,11 +174,13 @@ def test_three_lines_of_python(pair: tuple[Path, Path], clips: Path, tmp_path: P
         found = model.score(names, workers=0)
         assert [each.video for each in found] == [str(name) for name in names]
         assert found[0].score == pytest.approx(one, abs=1e-5) and found[0].frame_scores == []
-        assert found[1].score is None and found[1].error == "No such file or directory"
+        assert found[1].score is None and found[1].error == f"no such file: {names[1]}"
         assert found[2].score is None and found[2].error.startswith("pyav: ")
         assert found[3].error == "" and found[3].score != found[0].score
-        with pytest.raises(VideoError, match=r"gone\.mp4: .*No such file"):
+        with pytest.raises(VideoError, match=r"gone\.mp4: no such file$"):
             model.score(names[1])
+        with pytest.raises(VideoError, match=f"^{tmp_path}: a folder, no video$"):
+            model.score(tmp_path)
         with pytest.raises(VideoError, match=r"broken\.mp4: pyav: "):
             model.score(broken)
         with pytest.raises(ConfigError, match="batch_size 0 must be >= 1"):

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill.config import SCHEMAS, StageConfig, folder
-from distill.doors import check_overrides, choose
+from distill.doors import check_overrides, choose, missing_folders, remove_empty
 from distill.errors import ConfigError
 from distill.help import config_groups, help_page
 from distill.losses import WeightedLoss
@@ -331,6 +331,26 @@ def test_a_slip_ends_with_one_line_and_no_directory(
     assert done.returncode == 2
     assert done.stderr.startswith(message) and done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr and done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_dry_run_made_and_left_empty_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    for outputs, stays in (("new", False), ("there", True)):
+        made = missing_folders(str(tmp_path / outputs), "train_teacher")
+        (tmp_path / outputs / "train_teacher").mkdir(parents=True)
+        remove_empty(made)
+        assert (tmp_path / outputs).exists() == stays  # what was there before is the user's
+        assert not (tmp_path / outputs / "train_teacher").exists()
+    made = missing_folders(str(tmp_path / "new"), "train_teacher")
+    (tmp_path / "new" / "train_teacher" / "run").mkdir(parents=True)
+    remove_empty(made)
+    assert (tmp_path / "new" / "train_teacher" / "run").is_dir()
+
+
+def test_a_refused_start_leaves_no_folder(tmp_path: Path) -> None:
+    done = door("pseudo_label", cwd=tmp_path)
+    assert done.returncode == 2 and "no teacher bundle below outputs" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 

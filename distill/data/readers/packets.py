@@ -34,6 +34,7 @@ _TRANSFERS = {
 }  # fmt: skip
 # PyAV 19 has no such argument: it takes any tag.
 _ANY_TAGS: Any = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+NO_CONTAINER = "no video: another kind of file, or one whose index is cut off or damaged"
 _PLAYLISTS = {"concat", "hls", "dash", "imf"}
 
 
@@ -100,7 +101,11 @@ class _NoVideo(Exception):
 @lru_cache(maxsize=4096)  # written in C: no lock that a fork could leave held
 def _scan(path: str, version: tuple[int, int, int], mtime_ns: int, ctime_ns: int) -> Facts:
     del version, mtime_ns, ctime_ns  # part of the cache key only
-    with open_container(path) as container:
+    try:
+        opened = open_container(path)
+    except av.error.InvalidDataError as error:
+        raise _NoVideo(f"{NO_CONTAINER} ({describe(error)})") from error
+    with opened as container:
         if container.format.name in _PLAYLISTS:
             raise _NoVideo("a playlist of other files, not a video")
         videos = container.streams.video

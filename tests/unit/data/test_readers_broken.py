@@ -14,6 +14,7 @@ import pytest
 import distill.data.readers as readers
 from distill.data.reader import VideoReader
 from distill.data.readers import make_reader
+from distill.data.readers.packets import NO_CONTAINER
 from distill.errors import ConfigError, VideoError
 from tests.helpers.video_files import assert_shown, ffmpeg, make_clip, read, shown
 
@@ -53,8 +54,8 @@ def _broken(folder: Path, kind: str, plain: Path) -> Path:
     [
         ("missing", "no such file"),
         ("empty", "the file is empty"),
-        ("text", "Invalid data"),
-        ("noise", "Invalid data"),
+        ("text", f"{NO_CONTAINER} (InvalidDataError: Invalid data"),
+        ("noise", f"{NO_CONTAINER} (InvalidDataError: Invalid data"),
         ("directory", "not a regular file"),
         ("pipe", "not a regular file"),
         ("sound", "no video stream"),

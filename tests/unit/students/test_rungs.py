@@ -45,6 +45,14 @@ def test_the_committed_table_is_read_and_its_rungs_exist() -> None:
     assert set(read_measured()) <= set(LADDER)
 
 
+def test_it_is_told_whose_videos_a_rung_was_measured_on(tmp_path: Path) -> None:
+    ours = read_measured()
+    assert ours and all("on this project's realladder, not on your data (" in str(m) for m in
+                        ours.values())  # fmt: skip
+    (mine,) = read_measured(Path(_table(tmp_path / "t.csv", {RUNGS[0].name: [0.7]}))).values()
+    assert str(mine) == "val SRCC 0.700 on real (one seed, 2026-01-01)"
+
+
 def test_the_best_measured_rung_under_the_cap_wins(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
