@@ -1,6 +1,7 @@
 """What a student is trained on, and whether it may be: all that comes before its training."""
 
 import inspect
+import json
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,6 +42,7 @@ from distill.stages.rounds import more_rounds, teacher_options, told_rounds
 from distill.training import require_bins
 
 log = logging.getLogger(__name__)
+LATENCY = "latency.json"
 
 
 @dataclass
@@ -130,6 +132,15 @@ def prepare(config: TrainStudentConfig, out: Path, resumed: bool) -> Plan:
         manifest, reader, model, kwargs, cost, start, guide, val, examples, labelled, store,
         decisions, run,
     )  # fmt: skip
+
+
+def with_latency(cost: Cost, run: Run) -> Cost:
+    """The cost with the latency that the run measured when it began; resumed, it measures none."""
+    if cost.latency_ms is not None:
+        run.write(LATENCY, {"latency_ms": cost.latency_ms})
+    elif run.resumed and (path := run.folder / LATENCY).is_file():
+        return cost.taking(json.loads(path.read_text(encoding="utf-8"))["latency_ms"])
+    return cost
 
 
 def _student_of(run: Path) -> dict[str, Any]:

@@ -46,7 +46,7 @@ from distill.stages.inputs import (
 from distill.stages.label_report import report_targets
 from distill.stages.report import report
 from distill.stages.rounds import told_rounds
-from distill.stages.student_plan import Plan, prepare, told
+from distill.stages.student_plan import Plan, prepare, told, with_latency
 from distill.stages.tracked import origins, tell_agreement, tell_inputs
 from distill.tracking import Tracker
 from distill.tracking.cards import model_card
@@ -77,6 +77,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         log.info("dry run: nothing was trained")
         return {}
     this = plan.run or Run(out, config, resumed)
+    plan.cost = with_latency(plan.cost, this)
     this.inputs(
         {
             "labels": str(plan.store.folder) if plan.store else "none",
