@@ -84,12 +84,7 @@ def prepare(config: TrainStudentConfig, out: Path, resumed: bool) -> Plan:
         BudgetError: the student costs more than a cap.
         DistillError: something cannot be used; ``Interrupted`` in a round.
     """
-    caps = Caps(config.budget, config.max_params, config.max_latency)
-    began = (resumed or not first_process()) and (out / CONFIG).is_file()
-    if began:  # its latency was measured then: a busier hour must not stop it, or one process of it
-        caps = replace(caps, latency_ms=None)
-    if "choose" in config.student:
-        config.student = _student_of(out) if began else _chosen(config, caps)
+    caps = settle_student(config, out, resumed)
     target, kwargs = network(config.student, "student")
     mixes = [config.loss, config.finetune.loss] if config.finetune.epochs else [config.loss]
     losses = [WeightedLoss.of(mix) for mix in mixes]
@@ -132,6 +127,29 @@ def prepare(config: TrainStudentConfig, out: Path, resumed: bool) -> Plan:
         manifest, reader, model, kwargs, cost, start, guide, val, examples, labelled, store,
         decisions, run,
     )  # fmt: skip
+
+
+def settle_student(config: TrainStudentConfig, out: Path, resumed: bool) -> Caps:
+    """Let ``student=fit`` become the student that it stands for.
+
+    Args:
+        config: of the command; its ``student`` is replaced.
+        out, resumed: see ``prepare``.
+
+    Returns:
+        The caps that the student is held to.
+
+    Raises:
+        BudgetError: no student is within them.
+        ConfigError: there is no such way to choose.
+    """
+    caps = Caps(config.budget, config.max_params, config.max_latency)
+    began = (resumed or not first_process()) and (out / CONFIG).is_file()
+    if began:  # its latency was measured then: a busier hour must not stop it, or one process of it
+        caps = replace(caps, latency_ms=None)
+    if "choose" in config.student:
+        config.student = _student_of(out) if began else _chosen(config, caps)
+    return caps
 
 
 def with_latency(cost: Cost, run: Run) -> Cost:
