@@ -21,7 +21,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -238,14 +238,14 @@ def tables(table: Path, out: Path) -> list[str]:
         scored[key][int(row["seed"])] = _test_scores(out / _folder(row), test)
         val[key][int(row["seed"])] = float(row["val_srcc"])
 
-    def ranks(key: tuple[str, str]) -> np.ndarray:
-        return np.mean([rankdata(one) for one in scored[key].values()], axis=0)
+    def ranks(key: tuple[str, str], seeds: Collection[int]) -> np.ndarray:
+        return np.mean([rankdata(scored[key][seed]) for seed in seeds], axis=0)
 
     lines = ["| rung | arm | GMACs | val SRCC of each seed | test SRCC of each seed"
              " | test SRCC of mean ranks [95%] |", "|---|---|---|---|---|---|"]  # fmt: skip
     for (rung, arm), runs in scored.items():
         each = " ".join(f"{spearmanr(one, mos).statistic:.3f}" for one in runs.values())
-        own = interval_over_contents(ranks((rung, arm)), mos, groups)
+        own = interval_over_contents(ranks((rung, arm), runs), mos, groups)
         lines.append(
             f"| {rung} | {arm} | {LADDER[rung].gmacs:.2f}"
             f" | {' '.join(f'{v:.3f}' for v in val[rung, arm].values())} | {each}"
@@ -257,7 +257,7 @@ def tables(table: Path, out: Path) -> list[str]:
         one, two = (rung, arm), (other_rung, other)
         seeds = sorted(set(scored[one]) & set(scored[two]))
         each = " ".join(f"{val[one][s] - val[two][s]:+.3f}" for s in seeds)
-        gain = difference_over_contents(ranks(one), ranks(two), mos, groups)
+        gain = difference_over_contents(ranks(one, seeds), ranks(two, seeds), mos, groups)
         lines.append(f"| {rung}: {arm} minus {other} | {each}"
                      f" | {gain.estimate:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] |")  # fmt: skip
     lines += ["", f"{len(test)} test videos of {len(set(groups))} contents; {len(rows)} runs."]
@@ -286,12 +286,12 @@ def _folder(row: dict[str, str]) -> str:
 
 
 def _pairs(keys: list[tuple[str, str]]) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
-    """Others' labels against none; rules of doubt and rounds against what is plain."""
-    bases = {**dict.fromkeys((ARM, "pseudo", "ladder"), "mos"), **dict.fromkeys(DOUBT, "pseudo"),
-             "rounds": ARM, "distilled_drop": ARM}  # fmt: skip
+    """Others' labels against none; rules of doubt and rounds against what is plain, too."""
+    plain = {**dict.fromkeys(DOUBT, "pseudo"), "rounds": ARM, "distilled_drop": ARM}
     for rung, arm in keys:
-        if (rung, bases.get(arm, "")) in keys:
-            yield (rung, arm), (rung, bases[arm])
+        for base in filter(None, (plain.get(arm), "mos" if arm != "mos" else None)):
+            if (rung, base) in keys:
+                yield (rung, arm), (rung, base)
 
 
 def _test_scores(run: Path, test: list) -> np.ndarray:  # type: ignore[type-arg]
