@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from distill.cost import CONVENTION, Cost, latency_ms, profile
 from distill.errors import BudgetError, ConfigError, DistillError
 from distill.inference import pick_device
@@ -65,7 +67,7 @@ def check_caps(
     if caps.latency_ms is None:
         return cost
     device = pick_device("auto")
-    took = passes * latency_ms(build(**bare).to(device))
+    took = passes * _latency(build, bare, device)
     if took > caps.latency_ms:
         advice = "take fewer student.num_frames, or a smaller student.size or student.backbone"
         if isinstance(frames := kwargs.get("num_frames"), int):
@@ -77,6 +79,19 @@ def check_caps(
             f" alone (median of 5, after one); max_latency={caps.latency_ms:g} ms: {advice}"
         )
     return cost.taking(took)
+
+
+_latencies: dict[str, float] = {}
+
+
+def _latency(
+    build: Callable[..., QualityModel], bare: Mapping[str, Any], device: torch.device
+) -> float:
+    """Measured once in a process: what ``student=fit`` chose by is what its choice is held to."""
+    key = f"{build} {sorted(bare.items())} {device}"
+    if key not in _latencies:
+        _latencies[key] = latency_ms(build(**bare).to(device))
+    return _latencies[key]
 
 
 def check_budget(

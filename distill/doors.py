@@ -36,6 +36,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 log = logging.getLogger(__name__)
 _SWITCHES = ("-m", "--multirun")
 _LAUNCHER = "hydra/launcher="
+_SWINS = ("swin_t", "evqa")  # students that conf/training/gpu.yaml is for
 _LIBRARY_NOISE = (
     ".*torch.jit.script.*deprecated.*",
     ".*isinstance.treespec, LeafSpec.*",
@@ -225,6 +226,15 @@ def choose(stage: str, overrides: Sequence[str], config: Any, multirun: bool) ->
         bar = "=" * 88
         print(f"{bar}\nstudent={name}: {why}\n{bar}", file=sys.stderr)
         extra.append(f"student={name}")
+    if stage == "train_student" and not given & {"training", "recipe"}:
+        student = next((w for w in [*overrides, *extra] if w.startswith("student=")), "")
+        if student.removeprefix("student=") in _SWINS:
+            print(
+                "training=gpu: rates and epochs as published for a Swin; the compact student's:"
+                " training=student",
+                file=sys.stderr,
+            )
+            extra.append("training=gpu")
     return extra
 
 

@@ -202,8 +202,19 @@ class QualityModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["failed"] = self.failed
+        checkpoint["processes"] = self.trainer.world_size
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse other processes than before: batches, seeds and schedule are made for as many."""
+        now = self.trainer.world_size
+        before = checkpoint.get("processes", now)
+        if before != now:
+            raise ConfigError(
+                f"the run began with {before} processes, and now there are {now}: a joint batch"
+                " would have other videos and the schedule another number of steps; resume it with"
+                f" as many (training.devices={before} on one machine), or start a new run with"
+                " init=BUNDLE"
+            )
         self.failed = dict(checkpoint["failed"])
 
     def optimiser_steps(self) -> int:

@@ -1,5 +1,6 @@
 """The sections on accuracy against cost, and on a sweep of students."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def sweep(run: RunFolder) -> Section | None:
     """The runs of a sweep, those that were not trained with the reason."""
     if run.kind != "sweep":
         return None
-    columns = ["run", "GMACs", "M parameters", "val SRCC", "val PLCC", "test SRCC", "95%", "error"]
+    columns = ["run", "GMACs", "M parameters", "val SRCC", "val PLCC", "test SRCC", "95%", "note"]
     rows = []
     for row in run.sweep:
         low, high = number(row.get("test_low")), number(row.get("test_high"))
@@ -62,13 +63,20 @@ def sweep(run: RunFolder) -> Section | None:
             [Cell(row.get("run", "")), cost_cell(number(row.get("gmacs"))),
              num(number(row.get("params_m")), 2), num(number(row.get("val_srcc"))),
              num(number(row.get("val_plcc"))), num(number(row.get("test_srcc"))),
-             Cell(ends, low if ends else None), Cell(short(row.get("error") or "", 300))]
+             Cell(ends, low if ends else None), Cell(_said(row))]
         )  # fmt: skip
     return Section(
         "runs", "Runs",
         "Choose by validation and by cost; the test column is there to report the one chosen.",
-        [Table(columns, rows, frozenset({"run", "error"}))],
+        [Table(columns, rows, frozenset({"run", "note"}))],
     )  # fmt: skip
+
+
+def _said(row: Mapping[str, str]) -> str:
+    """Why there is no result, or whose it is."""
+    if same := row.get("same_as"):
+        return f"the student of {same}, trained once"
+    return short(row.get("error") or "", 300)
 
 
 def _own(run: RunFolder) -> list[Point]:
@@ -88,6 +96,8 @@ def _own_of_sweep(run: RunFolder) -> list[Point]:
     data = table.parent.name or "this data"
     points = []
     for row in run.sweep:
+        if row.get("same_as"):
+            continue
         name, source = row.get("run", ""), "this sweep"
         cost_, params = number(row.get("gmacs")), number(row.get("params_m"))
         value = number(row.get("val_srcc"))

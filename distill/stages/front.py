@@ -8,13 +8,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from distill.config import folder
 from distill.errors import ConfigError
+from distill.runs import CONFIG
 
+_CAPS = ("budget", "max_params", "max_latency")
 _DIR = "hydra.sweep.dir"
 _NOTES, _PICTURE, _TABLE = "sweep", "front.png", "front.csv"
 
@@ -82,6 +85,31 @@ def note(
     os.replace(written, path)
 
 
+def trained_before(out: Path, options: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The result of an earlier run of the sweep that differs in its caps alone, if there is one.
+
+    ``student=fit`` takes the same student for several budgets; the same seed then trains the same
+    network.
+
+    Args:
+        out: directory of a run, of a sweep or not.
+        options: of the run, with the student that it has chosen.
+    """
+    wanted = yaml.safe_load(yaml.safe_dump(_but_caps(options), sort_keys=False))
+    for path in _noted(out.parent):
+        told = json.loads(path.read_text(encoding="utf-8"))
+        config = Path(told["folder"]) / CONFIG
+        if not told["result"] or not config.is_file():
+            continue
+        if _but_caps(yaml.safe_load(config.read_text(encoding="utf-8"))) == wanted:
+            return {**told["result"], "budget": options["budget"], "same_as": told["run"]}
+    return None
+
+
+def _but_caps(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name not in _CAPS}
+
+
 def finish(sweep: Path) -> Path | None:
     """Write and print the table of a sweep, and draw its front.
 
@@ -109,7 +137,12 @@ def finish(sweep: Path) -> Path | None:
     from distill import plots  # matplotlib takes a second, which no other command needs here
     from distill.stages.report import report_sweep
 
-    plots.front(sweep / _PICTURE, trained, [run for run in runs if run["gmacs"] is None])
+    shown = []
+    for run in trained:
+        if not run["same_as"]:
+            others = [other["run"] for other in trained if other["same_as"] == run["run"]]
+            shown.append({**run, "run": " = ".join([run["run"], *others])})
+    plots.front(sweep / _PICTURE, shown, [run for run in runs if run["gmacs"] is None])
     print(f"table: {sweep / _TABLE}\npicture: {sweep / _PICTURE}")
     if (page := report_sweep(sweep)) is not None:
         print(f"report: {page}")
@@ -121,9 +154,10 @@ def _told(run: Mapping[str, Any]) -> str:
         return f"not trained: {str(run['error']).partition('. ')[0]}"
     test = "" if run["test_srcc"] is None else f", test SRCC {run['test_srcc']:.3f}"
     took = run.get("latency_ms")
+    same = f", the student of {run['same_as']}" if run["same_as"] else ""
     return (
         f"{run['gmacs']:6.2f} GMACs {run['params_m']:6.2f} M parameters,"
-        f"{'' if took is None else f' {took:.1f} ms,'} val SRCC {run['val_srcc']:.3f}{test}"
+        f"{'' if took is None else f' {took:.1f} ms,'} val SRCC {run['val_srcc']:.3f}{test}{same}"
     )
 
 
@@ -142,5 +176,6 @@ def _row(told: Mapping[str, Any]) -> dict[str, Any]:
         "test_low": test.get("test srcc low"),
         "test_high": test.get("test srcc high"),
         "bundle": result.get("bundle"),
+        "same_as": result.get("same_as", ""),
         "error": told["error"] or ("" if result else "dry run"),
     }

@@ -1,6 +1,7 @@
 """What a student is trained on, and whether it may be: all that comes before its training."""
 
 import inspect
+import json
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,6 +42,7 @@ from distill.stages.rounds import more_rounds, teacher_options, told_rounds
 from distill.training import require_bins
 
 log = logging.getLogger(__name__)
+LATENCY = "latency.json"
 
 
 @dataclass
@@ -82,12 +84,7 @@ def prepare(config: TrainStudentConfig, out: Path, resumed: bool) -> Plan:
         BudgetError: the student costs more than a cap.
         DistillError: something cannot be used; ``Interrupted`` in a round.
     """
-    caps = Caps(config.budget, config.max_params, config.max_latency)
-    began = (resumed or not first_process()) and (out / CONFIG).is_file()
-    if began:  # its latency was measured then: a busier hour must not stop it, or one process of it
-        caps = replace(caps, latency_ms=None)
-    if "choose" in config.student:
-        config.student = _student_of(out) if began else _chosen(config, caps)
+    caps = settle_student(config, out, resumed)
     target, kwargs = network(config.student, "student")
     mixes = [config.loss, config.finetune.loss] if config.finetune.epochs else [config.loss]
     losses = [WeightedLoss.of(mix) for mix in mixes]
@@ -130,6 +127,38 @@ def prepare(config: TrainStudentConfig, out: Path, resumed: bool) -> Plan:
         manifest, reader, model, kwargs, cost, start, guide, val, examples, labelled, store,
         decisions, run,
     )  # fmt: skip
+
+
+def settle_student(config: TrainStudentConfig, out: Path, resumed: bool) -> Caps:
+    """Let ``student=fit`` become the student that it stands for.
+
+    Args:
+        config: of the command; its ``student`` is replaced.
+        out, resumed: see ``prepare``.
+
+    Returns:
+        The caps that the student is held to.
+
+    Raises:
+        BudgetError: no student is within them.
+        ConfigError: there is no such way to choose.
+    """
+    caps = Caps(config.budget, config.max_params, config.max_latency)
+    began = (resumed or not first_process()) and (out / CONFIG).is_file()
+    if began:  # its latency was measured then: a busier hour must not stop it, or one process of it
+        caps = replace(caps, latency_ms=None)
+    if "choose" in config.student:
+        config.student = _student_of(out) if began else _chosen(config, caps)
+    return caps
+
+
+def with_latency(cost: Cost, run: Run) -> Cost:
+    """The cost with the latency that the run measured when it began; resumed, it measures none."""
+    if cost.latency_ms is not None:
+        run.write(LATENCY, {"latency_ms": cost.latency_ms})
+    elif run.resumed and (path := run.folder / LATENCY).is_file():
+        return cost.taking(json.loads(path.read_text(encoding="utf-8"))["latency_ms"])
+    return cost
 
 
 def _student_of(run: Path) -> dict[str, Any]:

@@ -38,6 +38,7 @@ from distill.runs import PREDICTIONS, Run, first_process
 from distill.stages.assess import Fitted, Trained, assess, scoring_options, told_examples
 from distill.stages.finetune import fit_two_stages
 from distill.stages.fit import fit
+from distill.stages.front import trained_before
 from distill.stages.inputs import (
     digest,
     label_range,
@@ -46,7 +47,7 @@ from distill.stages.inputs import (
 from distill.stages.label_report import report_targets
 from distill.stages.report import report
 from distill.stages.rounds import told_rounds
-from distill.stages.student_plan import Plan, prepare, told
+from distill.stages.student_plan import Plan, prepare, settle_student, told, with_latency
 from distill.stages.tracked import origins, tell_agreement, tell_inputs
 from distill.tracking import Tracker
 from distill.tracking.cards import model_card
@@ -71,12 +72,17 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     """
     config: TrainStudentConfig = to_config(cfg, TrainStudentConfig)
     pl.seed_everything(config.seed, verbose=False)
+    settle_student(config, out, resumed)
+    if (same := trained_before(out, asdict(config))) is not None:
+        log.info("the student of %s: %s; not trained again", same["same_as"], same["bundle"])
+        return same
     plan = prepare(config, out, resumed)
     log.info("plan: %s, %d for validation", told(plan, config), len(plan.val))
     if config.dry_run:
         log.info("dry run: nothing was trained")
         return {}
     this = plan.run or Run(out, config, resumed)
+    plan.cost = with_latency(plan.cost, this)
     this.inputs(
         {
             "labels": str(plan.store.folder) if plan.store else "none",

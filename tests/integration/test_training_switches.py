@@ -16,7 +16,7 @@ from torch import Tensor
 
 from distill.bundle import read_weights
 from distill.callbacks import MovingAverage, Patience, epoch_weights, mean_weights, save_weights
-from distill.errors import Interrupted
+from distill.errors import ConfigError, Interrupted
 from distill.options import TrainingConfig
 from distill.training import SELECT, QualityModule
 from students.frames import FramesStudent
@@ -126,6 +126,22 @@ def test_an_average_reaches_over_two_thirds_of_a_short_training_at_most(
     kept = next(average.averaged.model.parameters()).detach().double()
     torch.testing.assert_close(kept, expected, rtol=1e-5, atol=1e-7)
     assert ("training.ema_decay=0.999 reaches over 1000 steps" in caplog.text) == (asked > used)
+
+
+def test_a_run_does_not_go_on_with_another_number_of_processes(tmp_path: Path) -> None:
+    toy_fit(tmp_path, epochs=1)
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    checkpoint = torch.load(last, weights_only=True)
+    assert checkpoint["processes"] == 1
+    torch.save(checkpoint | {"processes": 4}, last)
+    with pytest.raises(
+        ConfigError, match=r"began with 4 processes, and now there are 1.*devices=4"
+    ):
+        toy_fit(tmp_path, epochs=2, resume=True)
+    del checkpoint["processes"]  # of an older version
+    torch.save(checkpoint, last)
+    _, trainer = toy_fit(tmp_path, epochs=2, resume=True)
+    assert trainer.global_step == 2 * BATCHES
 
 
 def test_batches_of_one_step_have_dropout_masks_of_their_own(

@@ -268,9 +268,25 @@ def test_the_default_student_is_chosen_once_and_said(
     config = check_overrides("train_student", [])
     assert choose("train_student", ["+budget=120"], config, False) == ["student=compact"]
     assert "student=compact: no weights" in capsys.readouterr().err
-    for word in ("student=swin_t", "student._target_=a.B"):
+    for word in ("student=mixed_view", "student._target_=a.B"):
         assert choose("train_student", [word], config, False) == []
     assert choose("train_teacher", [], StageConfig(), False) == []
+
+
+def test_a_swin_trains_with_a_swins_rates(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = check_overrides("train_student", [])
+    for student in ("student=swin_t", "student=evqa"):
+        assert choose("train_student", [student], config, False) == ["training=gpu"]
+        assert "training=gpu: rates and epochs as published" in capsys.readouterr().err
+        assert choose("train_student", [student, "training=student"], config, False) == []
+        assert choose("train_student", [student, "training.lr=1e-4"], config, False) == [
+            "training=gpu"
+        ]
+    assert choose("train_student", ["student=swin_t", "recipe=sharpmind"], config, False) == []
+    monkeypatch.setattr("students.default.default_student", lambda: ("swin_t", "weights"))
+    assert choose("train_student", [], config, False) == ["student=swin_t", "training=gpu"]
 
 
 # ---------------------------------------------------------------- as the user types them

@@ -7,11 +7,13 @@ import yaml
 
 from distill.budget import Caps
 from distill.config import TrainStudentConfig
+from distill.cost import Cost
 from distill.errors import ConfigError
 from distill.label_options import GuideConfig
 from distill.options import DataConfig, TrainingConfig
+from distill.runs import Run
 from distill.stages import student_plan
-from distill.stages.student_plan import prepare
+from distill.stages.student_plan import prepare, with_latency
 
 FIT = {"choose": "students.rungs.fit", "measured": None}
 MIXED = {"_target_": "students.mixed_view.MixedViewStudent", "num_frames": 1, "weights": "none"}
@@ -47,6 +49,15 @@ def test_a_run_that_began_keeps_its_student_and_times_it_no_more(
     caps = _caps(monkeypatch, config, tmp_path, process == "resumed")
     assert config.student == MIXED
     assert caps == Caps(50.0)
+
+
+def test_a_resumed_run_has_the_latency_that_was_measured_when_it_began(tmp_path: Path) -> None:
+    cost = Cost(1.5, 3.2)
+    began = with_latency(cost.taking(12.5), Run(tmp_path, {"seed": 0}))
+    assert began.latency_ms == 12.5
+    assert with_latency(cost, Run(tmp_path, {"seed": 0}, resumed=True)) == began
+    assert with_latency(cost, Run(tmp_path / "new", {"seed": 0}, resumed=True)) == cost
+    assert with_latency(cost, Run(tmp_path, {"seed": 0})).latency_ms is None
 
 
 def test_a_new_run_is_held_to_every_cap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from distill import doors
 from distill.errors import ConfigError, Interrupted
+from distill.runs import Run
 from distill.stages import train_student
 from distill.stages.front import finish, note, sweep_folder
 
@@ -54,6 +55,54 @@ def test_what_was_trained_has_its_front(
     assert table.with_name("front.png").is_file()
     page = table.with_name("report.html").read_text(encoding="utf-8")
     assert told in page and page.count(">0.800</td>") >= 1 + len(after)
+
+
+def test_a_student_that_several_budgets_choose_is_trained_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained: list[Path] = []
+
+    class Trained(Exception):
+        pass
+
+    def prepare(config: Any, out: Path, resumed: bool) -> None:
+        trained.append(out)
+        Run(out, config)
+        (out / "result.json").touch()
+        raise Trained
+
+    def run(config: Any, out: Path, resumed: bool) -> dict[str, Any]:
+        try:
+            return real(config, out, resumed)
+        except Trained:
+            gmacs = len(trained) * 1.5
+            return {**TRAINED, "gmacs": gmacs, "budget": float(config.budget), "bundle": str(out)}
+
+    real = train_student.run
+    monkeypatch.setattr(train_student, "prepare", prepare)
+    monkeypatch.setattr(train_student, "run", run)
+    table = tmp_path / "measured.csv"
+    rows = ["mixed_lite0_1x224,distilled,0,0.70", "mixed_lite0_4x224,distilled,0,0.80"]
+    text = "\n".join(["rung,arm,seed,val_srcc,data,date", *(f"{r},x,2026-01-01" for r in rows)])
+    table.write_text(text)
+    words = ["-m", "+budget=0.5,2,120", "student=fit", f"student.measured={table}",
+             f"outputs={tmp_path}", "tracking=none", "seed=1,2"]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", ["train_student.py", *words])
+    GlobalHydra.instance().clear()
+    assert doors._hydra_door("train_student") == 0
+    assert len(trained) == 4  # two students, two seeds
+    (front,) = tmp_path.rglob("front.csv")
+    with front.open(newline="") as file:
+        found = {row["run"]: row for row in csv.DictReader(file)}
+    same = {run: row["same_as"] for run, row in found.items() if row["same_as"]}
+    assert same == {f"+budget=120 seed={seed}": f"+budget=2 seed={seed}" for seed in (1, 2)}
+    for seed in (1, 2):
+        one, other = found[f"+budget=2 seed={seed}"], found[f"+budget=120 seed={seed}"]
+        assert (one["bundle"], one["gmacs"]) == (other["bundle"], other["gmacs"])
+        assert (one["budget"], other["budget"]) == ("2.0", "120.0")
+    assert "the student of +budget=2 seed=1" in capsys.readouterr().out
+    page = front.with_name("report.html").read_text(encoding="utf-8")
+    assert "the student of +budget=2 seed=2, trained once" in page
 
 
 @pytest.mark.parametrize("word", ["hydra.sweep.dir={}/my sweep", "+hydra.sweep.dir={}/my sweep"])

@@ -97,6 +97,7 @@ def test_every_cap_and_every_pass_counts(monkeypatch: pytest.MonkeyPatch, tmp_pa
         frames = next(iter(model.views.values())).shape[0]  # type: ignore[attr-defined]
         return 10.0 * frames
 
+    monkeypatch.setattr("distill.budget._latencies", {})
     monkeypatch.setattr("distill.budget.latency_ms", latency)
     assert fit(Caps(50, latency_ms=45), measured=table) == LADDER["compact_4x224"].node()
 
