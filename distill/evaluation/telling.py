@@ -53,8 +53,10 @@ def notes_of(rows: Sequence[dict[str, Any]]) -> list[str]:
         for row in own:
             some = [text for text in row["notes"] if text not in common]
             # What a model learned from names both by itself.
-            named = f"{row['name']}, {table}: "
-            told += [text if row["name"] in text else f"{named}{text}" for text in some]
+            name = row["name"]
+            told += [
+                text if f" {name} " in f" {text} " else f"{name}, {table}: {text}" for text in some
+            ]
     return told
 
 

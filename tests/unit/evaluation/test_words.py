@@ -13,7 +13,7 @@ from distill.errors import ConfigError
 from distill.evaluation.agreement import STATISTICS, agreement
 from distill.evaluation.comparisons import compare, verdict
 from distill.evaluation.names import short_names
-from distill.evaluation.telling import aligned, told
+from distill.evaluation.telling import aligned, notes_of, told
 from distill.metrics import plcc, srcc
 from distill.resampling import FEW_CONTENTS, Interval
 
@@ -139,6 +139,12 @@ def test_a_row_has_an_interval_of_every_number() -> None:
 def test_tables_are_aligned() -> None:
     lines = aligned(["name", "n"], [["a", "1"], ["longer", "-10.5"]]).splitlines()
     assert lines == ["name        n", "a           1", "longer  -10.5"]
+
+
+def test_a_note_names_its_model_whatever_that_is_called() -> None:
+    rows = [{"name": "in", "table_name": "X", "notes": ["no interval"]}]
+    rows += [{"name": "b", "table_name": "X", "notes": ["b learned from X"]}]
+    assert notes_of(rows) == ["in, X: no interval", "b learned from X"]
 
 
 def test_what_is_printed() -> None:
