@@ -13,11 +13,11 @@ from distill.data.dataset import Batch, Example
 from distill.data.features import FeatureStore
 from distill.data.loading import Waiting, stream_loader
 from distill.data.manifest import Row
-from distill.data.reader import VideoReader
+from distill.data.reader import VideoInfo, VideoReader
 from distill.data.transfer import on_device
 from distill.errors import ConfigError
 from distill.model import Prediction, QualityModel
-from distill.scored import Scored, no_number, tell_hdr
+from distill.scored import Scored, no_number, tell_doubtful
 
 Forward = Callable[[Mapping[str, Tensor]], Prediction]
 
@@ -88,14 +88,15 @@ def score_rows(
         prefetch=prefetch, frozen_views=model.frozen_views(), features=features, waiting=waiting,
         test_views=test_views,
     )  # fmt: skip
-    position, start, hdr = 0, time.perf_counter(), 0
+    position, start = 0, time.perf_counter()
+    doubtful: list[VideoInfo] = []
     lowered = torch.autocast(target.type, torch.bfloat16, enabled=precision == "bfloat16")
     for batch in on_device(loader, target):
         size = len(batch) + len(batch.failed)
         with lowered:
             results = dict(_score_batch(forward or model, batch, ahead))
         seconds = (time.perf_counter() - start) / size
-        hdr += sum(info.hdr for info in batch.infos)
+        doubtful += [info for info in batch.infos if info.hdr or info.missing]
         for index, reason in batch.failed:
             results[index] = Scored(ahead[index], error=reason)
         for index in range(position, position + size):
@@ -103,7 +104,7 @@ def score_rows(
             del ahead[index]
             yield Scored(**{**found.__dict__, "seconds": seconds})
         position, start = position + size, time.perf_counter()
-    tell_hdr(hdr)
+    tell_doubtful(doubtful)
 
 
 def _score_batch(

@@ -37,6 +37,7 @@ _CELLS = 2_000_000  # of (resamples, rows) held at once: 16 MB per float64 array
 _AROUND = 1441  # points on an ellipse: within 1e-5 of the extremes in the tests
 _CORRELATIONS = ("srcc", "krcc", "plcc", "plcc_fitted", "ntire2023")
 _ERRORS = ("rmse", "rmse_fitted")
+_NOTHING = 1e-6  # of an error; a fit through all points leaves less, videos that differ far more
 
 
 @dataclass(frozen=True)
@@ -59,17 +60,20 @@ class Interval:
 
     @property
     def warning(self) -> str:
-        """Why not to trust the ends; empty where there is no reason."""
-        return few_contents(self.n_groups)
-
-
-def few_contents(count: int) -> str:
-    """A line to stand beside an interval over so few contents; empty where they are enough."""
-    if count < 2:
-        return "only 1 content: there is no interval"
-    if count < FEW_CONTENTS:
-        return f"only {count} contents: this interval may be too narrow, {FEW_CONTENTS} are needed"
-    return ""
+        """Why there are no ends, or why not to trust them; empty where there is no reason."""
+        count = self.n_groups
+        if count < 2:
+            return "no interval: only 1 content"
+        if math.isnan(self.low):
+            return (
+                f"no interval: with one of the {count} contents left out, the statistic stays as it"
+                " is or is undefined"
+            )
+        if count < FEW_CONTENTS:
+            return (
+                f"only {count} contents: too few to trust the intervals, {FEW_CONTENTS} are needed"
+            )
+        return ""
 
 
 def interval_over_contents(
@@ -144,11 +148,12 @@ def jackknife_ends(
         level: in (0, 1).
 
     Returns:
-        Nan twice where one of the values is, or where all are equal: that tells no error.
+        Nan twice where one of the values is, or where all are equal: that tells no error; and of
+        RMSE where it vanishes without one block, as of three videos, through which the fit goes.
     """
     forward, back = _scale(statistic)
     centre, values = forward(np.array(estimate)), forward(left_out)
-    if np.ptp(values) == 0:
+    if np.ptp(values) == 0 or _vanishes(estimate, left_out, statistic):
         return math.nan, math.nan
     count = len(values)
     error = np.sqrt((count - 1) / count * ((values - values.mean()) ** 2).sum())
@@ -173,7 +178,8 @@ def paired_ends(
 
     Args, Returns: as ``jackknife_ends``, of both models and the same blocks.
     """
-    if np.array_equal(*left_out):
+    both = zip(estimates, left_out, strict=True)
+    if np.array_equal(*left_out) or any(_vanishes(*one, statistic) for one in both):
         return math.nan, math.nan
     forward, back = _scale(statistic)
     centre_a, centre_b = map(forward, map(np.array, estimates))
@@ -189,6 +195,11 @@ def paired_ends(
         centre_b + reach * size_b * np.cos(around - tilt)
     )
     return float(inside.min()), float(inside.max())
+
+
+def _vanishes(estimate: float, left_out: np.ndarray, statistic: str) -> bool:
+    """Whether one block makes all of an error, so that its logarithm knows no bounds."""
+    return statistic in _ERRORS and bool(left_out.min() < _NOTHING * estimate)
 
 
 def _scale(statistic: str) -> tuple[Callable[..., Any], Callable[..., Any]]:

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from distill.data.reader import VideoInfo
@@ -67,8 +68,16 @@ def no_number(score: float) -> str:
     return f"the score is {score}, no number"
 
 
-def tell_hdr(videos: int) -> None:
-    """Warn where some of the scored videos are HDR."""
+def tell_doubtful(infos: Iterable[VideoInfo]) -> None:
+    """Warn where some of the scored videos are HDR, or lack their end."""
+    infos = list(infos)
+    cut = sum(bool(info.missing) for info in infos)
+    if cut:
+        log.warning(
+            "%d videos are truncated, and what the network looks at lies in the part that is there"
+            " (docs/video.md)", cut,
+        )  # fmt: skip
+    videos = sum(info.hdr for info in infos)
     if videos:
         log.warning(
             "%d videos are HDR; their frames are taken without tone mapping, which few networks"

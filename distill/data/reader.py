@@ -22,6 +22,7 @@ class VideoInfo:
         pix_fmt: FFmpeg's pixel format name, e.g. ``yuv420p``.
         transfer: FFmpeg's name of the transfer characteristics, e.g. ``bt709``; empty if untagged.
         path: of the file; readers leave it empty, views are told.
+        missing: of ``num_frames``, those that the file promises and its end cuts off.
     """
 
     num_frames: int
@@ -34,11 +35,20 @@ class VideoInfo:
     pix_fmt: str = ""
     transfer: str = ""
     path: str = ""
+    missing: int = 0
 
     @property
     def hdr(self) -> bool:
         """Whether the transfer is PQ (``smpte2084``) or HLG (``arib-std-b67``)."""
         return self.transfer in ("smpte2084", "arib-std-b67")
+
+    @property
+    def truncated(self) -> str:
+        """What is left of a file whose end is missing; empty for a whole one."""
+        if not self.missing:
+            return ""
+        whole = self.num_frames - self.missing
+        return f"the file is truncated: {whole} of {self.num_frames} frames are whole"
 
 
 class VideoReader(Protocol):

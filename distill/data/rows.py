@@ -70,6 +70,8 @@ class Manifest:
         contents_known: whether the table says which videos share a source content; else every
             video counts as a content of its own.
         columns: of the table, by the names that it is read with; empty where it is no table.
+        split_made_up: whether ``split_by_group`` drew train, val and test, because nobody gave a
+            split.
     """
 
     path: Path
@@ -77,6 +79,7 @@ class Manifest:
     problems: list[Problem] = field(default_factory=list)
     contents_known: bool = True
     columns: Sequence[str] = ()
+    split_made_up: bool = False
 
     def split(self, name: str) -> list[Row]:
         """Rows of one split, in the table's order."""
@@ -125,7 +128,7 @@ class Manifest:
                 rows.append(row)
             else:
                 problems.append(_held_out(self.path, row, name))
-        return replace(self, rows=rows, problems=problems)
+        return replace(self, rows=rows, problems=problems, split_made_up=False)
 
 
 def split_by_group(manifest: Manifest, labelled: Iterable[str]) -> Manifest:
@@ -153,7 +156,7 @@ def split_by_group(manifest: Manifest, labelled: Iterable[str]) -> Manifest:
             rows.append(row)
         else:
             problems.append(_held_out(manifest.path, row, split))
-    return replace(manifest, rows=rows, problems=problems)
+    return replace(manifest, rows=rows, problems=problems, split_made_up=True)
 
 
 def _held_out(path: Path, row: Row, split: str) -> Problem:

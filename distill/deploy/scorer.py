@@ -177,6 +177,8 @@ class Scorer:
             low, high = self.score_range
             if not low <= score <= high:
                 notes.append(f"outside the labels that it learned from, {low:g} to {high:g}")
+        if info and info.truncated:
+            notes.append(info.truncated)
         if info and info.hdr:
             notes.append(f"HDR ({info.transfer}), frames are not tone-mapped")
         if where and where.few:

@@ -33,7 +33,8 @@ def agreement(
 
     Returns:
         A number for each of ``STATISTICS``, ``n``, ``contents``, ``intervals`` (name -> [low,
-        high]), ``low`` and ``high`` of SRCC, and ``warning``; nan where something is undefined.
+        high]), ``low`` and ``high`` of SRCC, and ``warning``: why not to trust them; nan where
+        something is undefined.
     """
     found = {
         name: interval_over_contents(scores, mos, groups, statistic, **options)

@@ -1,6 +1,7 @@
 """Agreement within parts of a table: by a column of it, or by what the videos are."""
 
 import math
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,6 +18,8 @@ from distill.scored import Scored
 MIN_VIDEOS = 10  # of a part: fewer have no correlation to speak of
 MAX_VALUES = 50  # of a column; with more there is no breakdown, or numbers are cut into quarters
 _QUARTERS = 8  # distinct numbers that are still values of their own
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
+_CLASS = re.compile(rf"(up to |over )?({_NUMBER})(?: to ({_NUMBER}))?p?(?: |$)", re.IGNORECASE)
 
 
 def check_columns(known: Collection[str], by: Sequence[str]) -> None:
@@ -84,7 +87,7 @@ def break_down(
     predicted, labels, contents = np.asarray(scores), np.asarray(mos), np.asarray(groups)
     for column, values in columns.items():
         cells = np.asarray(values)
-        distinct = sorted(set(values), key=_order)
+        distinct = sorted(set(values), key=class_order)
         for value in distinct if len(distinct) > 1 else []:
             own = cells == value
             x, y, g = predicted[own], labels[own], contents[own]
@@ -139,12 +142,19 @@ def _number(text: str) -> float:
         return math.nan
 
 
-def _order(value: str) -> tuple[bool, float, str]:
-    """Numbers and classes that begin with one by that, the others by letters, '' at the end."""
-    head = value.removeprefix("up to ").removeprefix("over ").split(" ")[0]
-    number = _number(head.removesuffix("p"))
-    after = 0.5 if value.startswith("over ") else 0.0
-    return (value == "", number + after if math.isfinite(number) else math.inf, value)
+def class_order(value: str) -> tuple[bool, float, float, str]:
+    """Sorts values: numbers and classes that begin with one by that, the others by letters.
+
+    ``up to 24 fps`` comes before ``24 to 25 fps``, ``over 60 fps`` after ``50 to 60 fps``; '' at
+    the end.
+    """
+    found = _CLASS.match(value)
+    if not found:
+        return (value == "", math.inf, 0.0, value)
+    start, low, high = found.groups()
+    least = float(low)
+    end = {"up to ": -math.inf, "over ": math.inf}.get(start, float(high or low))
+    return (False, least, end, value)
 
 
 def _bounded(number: float, edges: Iterable[float], unit: str) -> str:

@@ -72,9 +72,10 @@ def verdict(first: str, other: str, table_name: str, statistic: str, found: Inte
     if found.n_groups < FEW_CONTENTS or math.isnan(found.low):
         few = found.n_groups < FEW_CONTENTS
         why = f"where {FEW_CONTENTS} are needed" if few else "and there is no interval"
+        contents = "1 content" if found.n_groups == 1 else f"{found.n_groups} contents"
         return (
             f"{first} and {other} are not told apart on {table_name}: {title}"
-            f" {found.estimate:+.3f} of {found.n_groups} contents, {why}"
+            f" {found.estimate:+.3f} of {contents}, {why}"
         )
     low, high, estimate = found.low, found.high, found.estimate
     if high < 0:

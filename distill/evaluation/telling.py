@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from distill.resampling import FEW_CONTENTS
+
 
 def told(result: dict[str, Any], by: Sequence[str], worst: bool) -> str:
     """The tables and sentences of a result.
@@ -14,11 +16,12 @@ def told(result: dict[str, Any], by: Sequence[str], worst: bool) -> str:
     """
     rows, pairs = result["rows"], result["pairs"]
     parts = [_agreement(rows)]
-    parts.append("\n".join(f"note: {row['warning']}" for row in rows if row["warning"]))
+    parts.append("\n".join(f"note: {text}" for text in notes_of(rows)))
     parts.append("\n".join(pair["verdict"] for pair in pairs))
-    if len(pairs) > 2:  # one pair has two: by SRCC and by PLCC
+    apart = [pair for pair in pairs if pair["contents"] >= FEW_CONTENTS]
+    if len(apart) > 2:  # one pair has two: by SRCC and by PLCC
         parts.append(
-            f"{len(pairs)} comparisons, each with an interval of its own: of equal models, one pair"
+            f"{len(apart)} comparisons, each with an interval of its own: of equal models, one pair"
             " in 20 is told apart by chance"
         )
     shown = [row for row in result["breakdowns"] if row["column"] in by]
@@ -30,6 +33,31 @@ def told(result: dict[str, Any], by: Sequence[str], worst: bool) -> str:
     parts.append(_kvq(result.get("kvq", [])))
     parts.append("\n".join(f"plot: {row['plot']}" for row in rows))
     return "\n\n".join(part for part in parts if part)
+
+
+def notes_of(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """What to know before the numbers are believed, each thing once and with what it is about.
+
+    Args:
+        rows: of result.json.
+
+    Returns:
+        By tables: first what holds for every model, then what holds for some.
+    """
+    told: list[str] = []
+    for table in dict.fromkeys(row["table_name"] for row in rows):
+        own = [row for row in rows if row["table_name"] == table]
+        every = dict.fromkeys(text for row in own for text in row["notes"])
+        common = [text for text in every if all(text in row["notes"] for row in own)]
+        told += [f"{table}: {text}" for text in common]
+        for row in own:
+            some = [text for text in row["notes"] if text not in common]
+            # What a model learned from names both by itself.
+            name = row["name"]
+            told += [
+                text if f" {name} " in f" {text} " else f"{name}, {table}: {text}" for text in some
+            ]
+    return told
 
 
 def _agreement(rows: Sequence[dict[str, Any]]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from distill.evaluation.breakdowns import DERIVED
+from distill.evaluation.breakdowns import DERIVED, class_order
 from distill.report import agreement_plots as plots
 from distill.report.blocks import Cell, Figure, Figures, Heading, Section, Table, num, whole
 from distill.report.folder import RunFolder, teacher_of
@@ -118,8 +118,7 @@ def breakdown(run: RunFolder) -> Section | None:
 
 def _by_kind(column: str, found: list[dict[str, Any]]) -> Table:
     columns = [column, "model", "data", "videos", "contents", "SRCC", "95%", "PLCC", "RMSE", "bias"]
-    places = {value: at for at, value in enumerate(dict.fromkeys(row["value"] for row in found))}
-    by_class = sorted(found, key=lambda row: places[row["value"]])
+    by_class = sorted(found, key=lambda row: class_order(str(row.get("value", ""))))
     rows = [
         [*(Cell(str(row.get(key, ""))) for key in ("value", "name", "table_name")),
          whole(row.get("n")), whole(row.get("contents")), num(row.get("srcc")),
@@ -131,7 +130,7 @@ def _by_kind(column: str, found: list[dict[str, Any]]) -> Table:
     if any(not is_number(row.get("srcc")) for row in found):
         notes.append("–: too few videos for a correlation.")
     if any(_marked(row).endswith("*") for row in found):
-        notes.append("*: too few contents, so that the interval may be too narrow.")
+        notes.append("*: too few contents to trust the intervals.")
     table = Table(
         columns, rows, frozenset({column, "model", "data"}),
         "" if column in DERIVED else f"By {column}", " ".join(notes),

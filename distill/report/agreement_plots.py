@@ -101,7 +101,9 @@ def calibration(subject: Subject) -> Markup:
             f"{count(mean.n, 'video')}, {count(mean.contents, 'content')}\nscore {fixed(x, 2)}:"
             f" MOS {fixed(y, 2)} {interval(mean.low, mean.high, 2)}", r=5,
         )  # fmt: skip
-    keys = [("c1 solid", "circle", "a bin of videos"), ("c1 whisker", "line", "95% over contents")]
+    keys = [("c1 solid", "circle", "a bin of videos")]
+    if any(np.isfinite(mean.low) for mean in means):
+        keys.append(("c1 whisker", "line", "95% over contents"))
     return plot.render("square") + legend([*keys, ("ref", "line", "score = MOS")])
 
 
@@ -149,8 +151,11 @@ def residuals(subject: Subject, column: str, values: Sequence[str], most: int) -
         tip = f"{name or '(empty)'}: {count(mean.n, 'video')}, {count(mean.contents, 'content')}"
         tip += f"\nmean {fixed(mean.value, 3, sign=True)} {interval(mean.low, mean.high)}"
         plot.mark(mean.value, level, "c2 solid", tip, shape="diamond", r=4.5)
-    keys = [("c1 mist", "circle", "a video"), ("c2 solid", "diamond", "mean, 95% over contents")]
-    return plot.render() + legend(keys)
+    sure = any(np.isfinite(mean.low) for _, _, mean in rows)  # no class of one content has ends
+    told_mean = "mean, 95% over contents" if sure else "mean"
+    return plot.render() + legend(
+        [("c1 mist", "circle", "a video"), ("c2 solid", "diamond", told_mean)]
+    )
 
 
 def dots(subjects: Sequence[Subject], wide: bool) -> Markup:
@@ -162,9 +167,10 @@ def dots(subjects: Sequence[Subject], wide: bool) -> Markup:
     """
     rows = [(s, s.row.get("srcc"), s.row.get("low"), s.row.get("high")) for s in subjects]
     ends = [float(v) for _, *values in rows for v in values if v is not None]
+    sure = any(low is not None for *_, low, _ in rows)
     pitch = 42
     plot = Plot(
-        "SRCC of each model with its 95% interval over contents",
+        f"SRCC of each model{' with its 95% interval over contents' if sure else ''}",
         Axis.around(ends, "SRCC"), Axis(0, len(rows)),
         width=820 if wide else 400, height=56 + pitch * len(rows), left=14, right=14,
     )  # fmt: skip

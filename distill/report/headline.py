@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from distill.evaluation.telling import notes_of
 from distill.report import agreement_plots as plots
 from distill.report.blocks import (
     Cell,
@@ -50,9 +51,9 @@ def banners(run: RunFolder) -> list[str]:
     if uncalibrated:
         names = ", ".join(dict.fromkeys(uncalibrated))
         told.append(f"Not calibrated: {names}. The scores are on no MOS scale; only ranks count.")
-    warned = [str(s.row["warning"]) for s in run.subjects if s.row.get("warning")]
+    warned = notes_of([_noted(s) for s in run.subjects])
     if warned:
-        told += [f"{text.rstrip('.')}." for text in dict.fromkeys(warned)]
+        told += [f"{text.rstrip('.')}." for text in warned]
     else:
         few = {
             s.where: int(s.row["contents"])
@@ -61,8 +62,15 @@ def banners(run: RunFolder) -> list[str]:
         }
         if few:
             where = "; ".join(f"{count(n, 'content')} in {where}" for where, n in few.items())
-            told.append(f"Only {where}: intervals over so few are too narrow.")
+            told.append(f"Only {where}: too few to trust the intervals.")
     return told
+
+
+def _noted(subject: Subject) -> dict[str, Any]:
+    """What ``notes_of`` reads; older evaluations have one text for all notes."""
+    row = subject.row
+    notes = row.get("notes") or [str(row["warning"])] if row.get("warning") else []
+    return {"name": subject.name, "table_name": subject.table, "notes": notes}
 
 
 def _of_one(run: RunFolder) -> Section:
@@ -110,42 +118,50 @@ def _how_many(subject: Subject) -> str:
 
 
 def _of_several(run: RunFolder) -> Section:
-    columns = ["model", "data", "SRCC", "95%", "PLCC", "PLCC 95%", "PLCC fitted", "RMSE",
-               "RMSE fitted", "GMACs", "M parameters", "KRCC", "same-content pairs", "NTIRE 2023",
-               "videos", "contents"]  # fmt: skip
     best: dict[str, float] = {}
     for s in run.subjects:
         value = shown(s.row, "srcc")
         if not math.isnan(value):
             best[s.where] = max(best.get(s.where, -math.inf), value)
-    rows = []
+    rows, others = [], []
     for s in run.subjects:
         r = s.row
         top = "best" if shown(r, "srcc") == best.get(s.where) else ""
+        named = [Cell(s.name), Cell(s.where)]
         rows.append(
-            [Cell(s.name), Cell(s.where), Cell(fixed(r.get("srcc")), r.get("srcc"), top),
+            [*named, Cell(fixed(r.get("srcc")), r.get("srcc"), top),
              Cell(interval(r.get("low"), r.get("high")), r.get("low")),
-             num(r.get("plcc")), Cell(_ends(r, "plcc")),
-             *(num(r.get(key)) for key in ("plcc_fitted", "rmse_raw", "rmse")),
-             cost(r.get("gmacs")), num(r.get("params_m"), 2),
-             *(num(r.get(key)) for key in ("krcc", "pair_accuracy", "ntire2023")),
-             whole(r.get("n")), whole(r.get("contents"))]
+             num(r.get("plcc")), Cell(_ends(r, "plcc")), num(r.get("rmse_raw")),
+             cost(r.get("gmacs")), whole(r.get("n")), whole(r.get("contents"))]
         )  # fmt: skip
+        keys = ("plcc_fitted", "rmse", "krcc", "pair_accuracy", "ntire2023")
+        others.append([*named, *(num(r.get(key)) for key in keys), num(r.get("params_m"), 2)])
+    # Together they would be wider than a page.
+    words = frozenset({"model", "data"})
+    columns = "model|data|SRCC|95%|PLCC|PLCC 95%|RMSE|GMACs|videos|contents".split("|")
     table = Table(
-        columns, rows, frozenset({"model", "data"}),
-        note="PLCC and RMSE are of the scores as they are; fitted is after a 4-parameter logistic"
-        " on these very videos, as most papers print it. Bold: highest SRCC of a table, which is no"
-        " verdict; those stand above.",
-    ).without_constant("data", "PLCC 95%", "NTIRE 2023", "videos", "contents")  # fmt: skip
+        columns, rows, words,
+        note="PLCC and RMSE are of the scores as they are. Bold: highest SRCC of a table, which is"
+        " no verdict; those stand above.",
+    ).without_constant("data", "PLCC 95%", "videos", "contents")  # fmt: skip
+    columns = ["model", "data", "PLCC fitted", "RMSE fitted", "KRCC", "same-content pairs",
+               "NTIRE 2023", "M parameters"]  # fmt: skip
+    more = Table(
+        columns, others, words, fold="Other numbers",
+        note="Fitted is after a 4-parameter logistic on these very videos, as most papers print"
+        " it.",
+    ).without_constant("data", "NTIRE 2023")  # fmt: skip
     picture = plots.dots(run.subjects, wide=True) + plots.dots(run.subjects, wide=False)
-    figure = Figures([Figure("SRCC with 95% over contents", picture, style="full")])
+    sure = any(is_number(s.row.get("low")) for s in run.subjects)
+    title = "SRCC with 95% over contents" if sure else "SRCC; no interval"
+    figure = Figures([Figure(title, picture, style="full")])
     names = list(dict.fromkeys(s.name for s in run.subjects))
     tables = list(dict.fromkeys(s.where for s in run.subjects))
     return Section(
         "result", "Result",
-        f"{count(len(names), 'model')} on {', '.join(tables)}: trust a verdict that says better,"
+        f"{count(len(names), 'model')} on {'; '.join(tables)}: trust a verdict that says better,"
         " not a difference of two numbers, since the models are compared on the same contents.",
-        [*verdicts(run), table, figure, *comparisons(run), *kvq(run)],
+        [*verdicts(run), table, more, figure, *comparisons(run), *kvq(run)],
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ COLUMNS = (
     "video score raw scale_low scale_high calibrated demo warning width height fps duration note"
     " model error"
 ).split()
+_DECIMALS = 6  # a float32 network's scores are the same to 1e-5 in any batch, and no further
 _BEGIN = b'{"video": '  # of every JSON line
 Record = dict[str, Any]
 
@@ -33,8 +34,8 @@ def record(said: VideoScore, model: "Scorer", frames: bool) -> Record:
     low, high = model.score_range or (None, None)
     row: Record = {
         "video": said.video,
-        "score": said.score,
-        "raw": said.raw,
+        "score": _stable(said.score),
+        "raw": _stable(said.raw),
         "scale_low": low,
         "scale_high": high,
         "calibrated": model.calibration is not None,
@@ -49,8 +50,12 @@ def record(said: VideoScore, model: "Scorer", frames: bool) -> Record:
         "error": said.error,
     }
     if frames:
-        row |= {FRAME_SCORES: said.frame_scores, FRAME_TIMES: said.frame_times}
+        row |= {FRAME_SCORES: list(map(_stable, said.frame_scores)), FRAME_TIMES: said.frame_times}
     return row
+
+
+def _stable(score: float | None) -> float | None:
+    return None if score is None else round(score, _DECIMALS)
 
 
 def read_earlier(name: str, model: str, frames: bool) -> list[Record]:

@@ -2,7 +2,8 @@
 
 python dashboard.py                                     a new view of project distill-vqa
 python dashboard.py --project P --entity E --job train_student
-python dashboard.py --print                             the workspace as JSON; no network
+python dashboard.py --print                             its sections and panels; no network
+python dashboard.py --print --json                      what would be sent, as JSON
 python dashboard.py --sync outputs                      send every offline run, in order
 python dashboard.py --sync outputs --print              only list them
 
@@ -30,7 +31,10 @@ def run(words: Sequence[str]) -> int:
     Raises:
         TrackingError: no key, no network, nothing to send, or W&B refused.
     """
-    options = _parser().parse_args(words)
+    parser = _parser()
+    options = parser.parse_args(words)
+    if options.json and (not options.print or options.sync is not None):
+        parser.error("--json goes with --print, and not with --sync")
     # Lightning takes seconds, and --help need not wait.
     from distill.tracking import workspace
     from distill.tracking.privacy import no_error_reports
@@ -43,7 +47,8 @@ def run(words: Sequence[str]) -> int:
     project = options.project or TrackingConfig.project
     if options.print:
         made = workspace.build(options.entity or _ANY_ENTITY, project, options.job)
-        print(json.dumps(workspace.to_spec(made), indent=2))
+        spec = options.json
+        print(json.dumps(workspace.to_spec(made), indent=2) if spec else workspace.outline(made))
         return 0
     workspace.build(_ANY_ENTITY, project)  # what is not installed comes before what is not reached
     _need_server("`python dashboard.py --print` shows the workspace without it")
@@ -63,6 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--sync", metavar="FOLDER", help="send the offline runs below it")
     parser.add_argument(
         "--print", "--dry-run", action="store_true", help="show it; nothing is sent"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="with --print: the whole workspace as JSON"
     )
     return parser
 

@@ -47,7 +47,7 @@ from distill.tracking.lineage import group_of_bundle
 
 log = logging.getLogger(__name__)
 # Of a result's row: names and paths, which stay here, and what is no single value.
-_NO_FIGURES = "bundle name role table table_name warning plot predictions intervals".split()
+_NO_FIGURES = "bundle name role table table_name warning notes plot predictions intervals".split()
 
 
 def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
@@ -160,8 +160,7 @@ def _row(
     title = f"{name}, {table.name}"
     plots.scatter(picture, table.scores[name], table.mos, as_scores(found), title)
     cost = bundle.spec["cost"]
-    contents = "" if table.manifest.contents_known else "no column group: contents are not known"
-    warnings = (found["warning"], note, contents)
+    notes = [text for text in (*table.notes, found["warning"], note) if text]
     return {
         "bundle": str(bundle.folder),
         "name": name,
@@ -170,7 +169,8 @@ def _row(
         "table_name": table.name,
         "split": config.split,
         **found,
-        "warning": "; ".join(text for text in warnings if text),
+        "warning": "; ".join(notes),
+        "notes": notes,
         "calibrated": bundle.calibration is not None,
         "demo": is_demo(table.path) or of_demo(bundle.spec),
         "gmacs": cost["gmacs"],

@@ -1,5 +1,6 @@
 """The tables of an evaluation, and what every bundle says of their videos."""
 
+import logging
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from distill.options import DataConfig, decoding_workers
 from distill.scored import Scored
 from distill.stages.inputs import load_manifest, require_labels
 
+log = logging.getLogger(__name__)
 MIN_VIDEOS = 3  # of a table
 
 
@@ -27,6 +29,7 @@ class Table:
         data_name: of the data set, see ``DataConfig``.
         manifest: the whole table.
         rows: of the split.
+        notes: what to know of the table before any number of it is believed.
         scored: name of a bundle -> results of the sound videos, in the table's order.
         scores: name of a bundle -> (N,) calibrated scores.
         problems: what was left out.
@@ -36,6 +39,7 @@ class Table:
     data_name: str
     manifest: Manifest
     rows: list[Row]
+    notes: list[str] = field(default_factory=list)
     scored: dict[str, list[Scored]] = field(default_factory=dict)
     scores: dict[str, list[float]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
@@ -80,8 +84,30 @@ def take_tables(config: EvaluateConfig) -> list[Table]:
                 f" {MIN_VIDEOS}; choose another with split=train|val|test, or take the whole table:"
                 " data.as_split=test"
             )
-        tables.append(Table(name, data.name, manifest, rows, problems=manifest.problems))
+        notes = _notes(data, manifest, config.split, len(rows))
+        tables.append(Table(name, data.name, manifest, rows, notes, problems=manifest.problems))
     return tables
+
+
+def _notes(data: DataConfig, manifest: Manifest, split: str, count: int) -> list[str]:
+    """What nobody said of a table's splits and contents, and what that did; the former in the log.
+
+    A split that was made up stays the default: it is the one that a model of the same table was
+    trained by, and so the only honest test of that model.
+    """
+    notes = []
+    if manifest.split_made_up:
+        labelled = sum(row.split != "pool" for row in manifest.rows)
+        kind = "published" if data.adapter else "column"
+        made_up = (
+            f"no {kind} split: {count} of {labelled} labelled videos are its made-up {split}"
+            " split; data.as_split=test scores all"
+        )
+        log.warning("data: %s was split by the program: %s", manifest.path, made_up)
+        notes.append(made_up)
+    if not manifest.contents_known:  # told in full where the table was read
+        notes.append("no column group: contents are not known")
+    return notes
 
 
 def _data(common: DataConfig, text: str) -> DataConfig:

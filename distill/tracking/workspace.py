@@ -4,6 +4,7 @@ Every key is one that a command logs; a test holds them against real runs.
 """
 
 import importlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from distill.errors import TrackingError
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 NAME = "Distill-VQA"
 _STEP = "trainer/global_step"
+_ANY_PART = "^(.*-)?"  # before a key: "fold_0-"
 _COLUMNS = (
     "run:displayName", "run:group", "run:jobType", "summary:val/srcc", "summary:val/plcc",
     "summary:test/srcc", "summary:gmacs", "summary:params_m", "summary:budget",
@@ -46,6 +48,45 @@ def build(entity: str, project: str, job: str | None = None) -> "workspaces.Work
             pinned_columns=list(_COLUMNS),
         ),
     )
+
+
+def outline(workspace: "workspaces.Workspace") -> str:
+    """For people: the sections, and a line with each panel's title, kind and keys."""
+    lines = [f"{workspace.name}, in {workspace.entity}/{workspace.project}"]
+    for section in workspace.sections:
+        lines += ["", section.name]
+        told = [_told(panel) for panel in section.panels]
+        width = max(len(title) for title, _, _ in told)
+        lines += [f"  {title:{width}}  {kind}: {keys}" for title, kind, keys in told]
+    return "\n".join(lines)
+
+
+def _told(panel: Any) -> tuple[str, str, str]:
+    """Title, kind and keys of a panel."""
+    kind = type(panel).__name__
+    if kind == "LinePlot":
+        return panel.title, "lines", _plain(panel.metric_regex) or _names(panel.y)
+    if kind == "BarPlot":
+        return panel.title, "bars", _names(panel.metrics)
+    if kind == "ScatterPlot":
+        return panel.title, "points", f"{_names([panel.y])} over {_names([panel.x])}"
+    if kind == "ParallelCoordinatesPlot":
+        return panel.title, "axes", _names([column.metric for column in panel.columns])
+    if kind == "MediaBrowser":
+        return panel.title, "pictures", _names(panel.media_keys)
+    if kind == "CustomChart":
+        key = panel.query["summaryTable"]["tableKey"]
+        return panel.chart_strings["title"], panel.chart_name.split("/")[1], key
+    return panel.table_name, "table", panel.table_name
+
+
+def _plain(regex: str | None) -> str:
+    """A pattern of ``of_parts`` without its ends, which say nothing to a reader."""
+    return (regex or "").removeprefix(_ANY_PART).removesuffix("$")
+
+
+def _names(metrics: Sequence[Any]) -> str:
+    return ", ".join(str(getattr(metric, "name", metric)) for metric in metrics)
 
 
 def to_spec(workspace: "workspaces.Workspace") -> dict[str, Any]:
@@ -98,7 +139,7 @@ def _sections(wr: Any) -> dict[str, list[Any]]:
     def of_parts(title: str, regex: str, **options: Any) -> Any:
         # Parts of a training (folds, stages) stand before the key: "fold_0-train/loss". With both
         # ends, or "val/srcc" would find "eval/srcc" too.
-        return wr.LinePlot(title=title, x=_STEP, metric_regex=f"^(.*-)?{regex}$", **options)
+        return wr.LinePlot(title=title, x=_STEP, metric_regex=f"{_ANY_PART}{regex}$", **options)
 
     def against(title: str, x: str, y: str, **options: Any) -> Any:
         return wr.ScatterPlot(title=title, x=wr.SummaryMetric(x), y=wr.SummaryMetric(y), **options)

@@ -19,7 +19,7 @@ from tests.helpers.video_files import make_clip
 
 ROW = set(
     "bundle name role table table_name split srcc krcc plcc plcc_fitted rmse rmse_raw pair_accuracy"
-    " ntire2023 n contents intervals low high warning calibrated demo gmacs params_m plot"
+    " ntire2023 n contents intervals low high warning notes calibrated demo gmacs params_m plot"
     " predictions".split()
 )
 PAIR = set("first other table_name statistic difference low high verdict contents".split())
@@ -220,16 +220,29 @@ def test_videos_that_its_teacher_learned_from_are_told(
     assert told()[1] == ""
 
 
-def test_a_whole_table_that_was_never_split(files: dict[str, Any], tmp_path: Path) -> None:
+def test_a_whole_table_that_was_never_split(
+    files: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     table = tmp_path / "Z" / "manifest.csv"
     shutil.copytree(files["tables"][0].parent, table.parent)
     lines = [line.split(",") for line in table.read_text().splitlines()]
     table.write_text("\n".join(",".join(cells[:3] + cells[4:]) for cells in lines))
     words = [f"manifests=[{table}]"]
     cheap = ["intervals=percentile", "draws=100"]
-    (few, _) = evaluate(tmp_path / "a", files, *words, *cheap)["rows"]
+    made_up = (
+        "no column split: 8 of 48 labelled videos are its made-up test split; data.as_split=test"
+        " scores all"
+    )
+    with caplog.at_level("INFO"):
+        (few, _) = evaluate(tmp_path / "a", files, *words, *cheap)["rows"]
     assert few["n"] == 8 and few["contents"] == 2 and "only 2 contents" in few["warning"]
-    (whole, _) = evaluate(tmp_path / "b", files, *words, "data.as_split=test")["rows"]
+    assert made_up in few["warning"] and made_up == few["notes"][0]
+    assert f"data: {table} was split by the program: {made_up}" in caplog.text
+    assert caplog.text.count(f"note: Z: {made_up}") == 1  # for both bundles
+    caplog.clear()
+    with caplog.at_level("INFO"):
+        (whole, _) = evaluate(tmp_path / "b", files, *words, "data.as_split=test")["rows"]
+    assert "made-up" not in whole["warning"] + caplog.text
     assert whole["n"] == 48 and whole["table_name"] == "Z"
     assert "no column group" not in whole["warning"]
 

@@ -127,8 +127,21 @@ def test_what_is_perfect_has_no_interval() -> None:
         found = interval_over_contents(mos, mos, groups, statistic)
         assert found.estimate == pytest.approx(1), statistic
         assert math.isnan(found.low) and math.isnan(found.high), statistic
+        assert found.warning.startswith("no interval: with one of the 12 contents left out")
     wrong = interval_over_contents(-mos, mos, groups)
     assert wrong.estimate == pytest.approx(-1) and math.isnan(wrong.low)
+
+
+@pytest.mark.parametrize("statistic", ["rmse", "rmse_fitted"])
+def test_an_error_that_all_but_vanishes_has_no_half_interval(statistic: str) -> None:
+    # Without the last content nothing is wrong: its logarithm has no end.
+    data = ([1, 2, 3, 4, 5.0], [1, 2, 3, 4, 9.0], list("abcde"))
+    found = interval_over_contents(*data, statistic)
+    assert math.isnan(found.low) and math.isnan(found.high)
+    ends = resampling.jackknife_ends(0.3, np.array([0.3, 0.2, 1e-300]), statistic)
+    assert all(map(math.isnan, ends))
+    of_two = [np.array([0.3, 0.2, least]) for least in (1e-300, 0.1)]
+    assert all(map(math.isnan, resampling.paired_ends((0.3, 0.3), tuple(of_two), statistic)))
 
 
 def test_too_few_contents_are_told() -> None:
@@ -138,7 +151,8 @@ def test_too_few_contents_are_told() -> None:
     for count in range(1, 13):
         rows = slice(0, 7 * count)
         found = interval_over_contents(x[rows], mos[rows], (np.arange(84) // 7)[rows])
-        told = f"only {count} content" if count < enough else ""
+        told = f"only {count} contents: too few" if count < enough else ""
+        told = "no interval: only 1 content" if count == 1 else told
         assert found.warning.startswith(told) and bool(found.warning) == bool(told)
 
 

@@ -23,7 +23,6 @@ class Facts:
         info: metadata as the protocol defines it.
         stream: index of the video stream in the container.
         container: FFmpeg's name of the format.
-        missing: frames that the file promises but its end cuts off.
         headless: packets before the first key frame, which no decoder shows.
         unsafe: why a seek may land on the wrong frame; empty where it may not.
         all_enter: whether decoding may begin at every key frame, open GOPs included.
@@ -41,7 +40,6 @@ class Facts:
     info: VideoInfo
     stream: int
     container: str
-    missing: int
     headless: int
     unsafe: str
     all_enter: bool

@@ -245,6 +245,7 @@ def _facts(container: Any, stream: Any, packets: _Packets, several: bool) -> Fac
         duration=duration,
         pix_fmt=context.pix_fmt or "",
         transfer=_TRANSFERS.get(int(context.color_trc), ""),
+        missing=missing,
     )
     unsafe = why_unsafe(
         info,
@@ -266,7 +267,6 @@ def _facts(container: Any, stream: Any, packets: _Packets, several: bool) -> Fac
         info=info,
         stream=stream.index,
         container=container.format.name,
-        missing=missing,
         headless=packets.headless,
         unsafe=unsafe,
         all_enter=packets.all_enter,

@@ -84,10 +84,8 @@ class PyAVReader:
         except av.FFmpegError as error:
             reason = describe(error)
         if reason:
-            if known.missing and ended:  # damage before the end has another cause
-                count = known.info.num_frames
-                whole = count - known.missing
-                reason = f"the file is truncated: {whole} of {count} frames are whole"
+            if known.info.missing and ended:  # damage before the end has another cause
+                reason = known.info.truncated
             raise VideoError(path, self.name, f"frame {left[0]} cannot be decoded: {reason}")
 
     def _wanted(

@@ -58,6 +58,19 @@ def test_a_table_says_whether_it_names_contents(
     assert len({row.group for row in manifest.rows}) == (1 if known else 4)
 
 
+@pytest.mark.parametrize("given", [False, True])
+def test_a_manifest_says_whether_its_split_was_made_up(tmp_path: Path, given: bool) -> None:
+    for at in range(7):
+        (tmp_path / f"a{at}.mp4").touch()
+    rows = [f"a{at}.mp4,{at}" + ",test" * given for at in range(7)]
+    (tmp_path / "t.csv").write_text("\n".join(["video,mos" + ",split" * given, *rows]))
+    manifest = read_manifest(tmp_path / "t.csv")
+    assert manifest.split_made_up is not given
+    assert not manifest.as_split("test").split_made_up
+    if not given:
+        assert manifest.hide_labels(1).split_made_up
+
+
 def test_columns_are_found_in_any_case_and_order(tmp_path: Path) -> None:
     path = table(tmp_path, "MOS , Video,Note\n3,a.mp4,hm\n", "a.mp4")
     (row,) = read_manifest(path).rows

@@ -99,14 +99,21 @@ def test_truncated_file_gives_what_is_whole_and_names_the_first_that_is_not(
 ) -> None:
     reference = shown(fast_start, 128, 96)
     data = fast_start.read_bytes()
-    fast_start.write_bytes(data[: len(data) * 2 // 3])
     reader = make_reader(reader_name)
-    assert reader.probe(fast_start).num_frames == 30  # what its index promises
+    assert reader.probe(fast_start).missing == 0
+    fast_start.write_bytes(data[: len(data) * 2 // 3])
+    known = reader.probe(fast_start)
+    assert known.num_frames == 30  # what its index promises
     for _ in range(2):
         got, error = _until_error(reader, fast_start, range(30))
         assert 5 < len(got) < 30
         assert_shown(got, range(len(got)), reference)
         assert f"frame {len(got)} cannot be decoded: the file is truncated" in error.reason
+    # Known without decoding, so that also who asks for whole frames alone is told.
+    assert 0 < known.missing <= 30 - len(got)  # some refer to those that are missing
+    whole_ones = 30 - known.missing
+    assert known.truncated == f"the file is truncated: {whole_ones} of 30 frames are whole"
+    assert known.truncated in error.reason
     whole = range(0, len(got), 2)
     assert_shown(read(reader, fast_start, whole), whole, reference)
     got, error = _until_error(reader, fast_start, [0, 29])

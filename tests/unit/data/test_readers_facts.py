@@ -13,7 +13,6 @@ def facts_of(starts: list[int]) -> Facts:
         info=VideoInfo(60, 25.0, 128, 96),
         stream=0,
         container="mov",
-        missing=0,
         headless=0,
         unsafe="",
         all_enter=True,

@@ -2,6 +2,7 @@
 
 import csv
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from distill.evaluation.breakdowns import (
     _bounded,
     break_down,
     check_columns,
+    class_order,
     columns_of,
 )
 from distill.evaluation.predictions import HEADER, worst, write_predictions
@@ -80,6 +82,24 @@ def test_a_constant_part_says_so(tmp_path: Path) -> None:
     assert {row["warning"] for row in rows if row["column"] == "kind"} == {
         "the scores or the MOS are constant"
     }
+
+
+EDGES = st.lists(st.floats(-1e4, 1e4).map(lambda e: float(f"{e:g}")), min_size=2, unique=True)
+
+
+@given(EDGES.map(sorted), st.sampled_from(["", " fps", "p"]), st.randoms())
+def test_classes_of_numbers_are_in_their_order(edges: list[float], unit: str, random) -> None:
+    inside = [(a + b) / 2 for a, b in pairwise(edges)]
+    numbers = [edges[0] - 1, *inside, edges[-1] + 1]
+    classes = list(dict.fromkeys(_bounded(number, edges, unit) for number in numbers))
+    mixed = [*classes, ""]
+    random.shuffle(mixed)
+    assert sorted(mixed, key=class_order) == [*classes, ""]
+
+
+def test_other_values_are_in_the_order_of_their_letters() -> None:
+    values = ["1 to 1", "1 to 10", "2", "9 to 9", "9 to 10", "10", "3gp", "x264 crf=13", "x265", ""]
+    assert sorted({*values}, key=class_order) == values
 
 
 def test_columns_of_numbers_are_cut_into_quarters(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from distill.errors import ConfigError
 from distill.evaluation.agreement import STATISTICS, agreement
 from distill.evaluation.comparisons import compare, verdict
 from distill.evaluation.names import short_names
-from distill.evaluation.telling import aligned, told
+from distill.evaluation.telling import aligned, notes_of, told
 from distill.metrics import plcc, srcc
 from distill.resampling import FEW_CONTENTS, Interval
 
@@ -68,7 +68,7 @@ def test_a_path_given_twice_is_refused() -> None:
         (-0.004, 0.021, 60, "A and B are not told apart on X: SRCC +0.012 [-0.004, 0.021]"),
         (0.0, 0.0, 60, "A and B are not told apart on X: SRCC"),
         (0.004, 0.021, FEW_CONTENTS - 1, f"where {FEW_CONTENTS} are needed"),
-        (math.nan, math.nan, 1, "1 contents, where"),
+        (math.nan, math.nan, 1, "of 1 content, where"),
     ],
 )
 def test_verdicts(low: float, high: float, contents: int, text: str) -> None:
@@ -141,6 +141,12 @@ def test_tables_are_aligned() -> None:
     assert lines == ["name        n", "a           1", "longer  -10.5"]
 
 
+def test_a_note_names_its_model_whatever_that_is_called() -> None:
+    rows = [{"name": "in", "table_name": "X", "notes": ["no interval"]}]
+    rows += [{"name": "b", "table_name": "X", "notes": ["b learned from X"]}]
+    assert notes_of(rows) == ["in, X: no interval", "b learned from X"]
+
+
 def test_what_is_printed() -> None:
     scores, mos, groups = data(3)
     rows = [
@@ -148,7 +154,9 @@ def test_what_is_printed() -> None:
         | agreement(values, mos, groups)
         for name, values in scores.items()
     ]
-    rows[1]["warning"] = "m1 learned from it"
+    for row in rows:
+        row["notes"] = ["no column group"]
+    rows[1]["notes"] += ["m1 learned from X", "no interval"]
     rows[2]["srcc"] = math.nan
     part = {"name": "m0", "table_name": "X", "column": "by", "value": "", "n": 3, "contents": 1,
             "srcc": math.nan, "low": math.nan, "high": math.nan, "plcc": math.nan,
@@ -158,7 +166,10 @@ def test_what_is_printed() -> None:
     result = {"rows": rows, "pairs": compare(scores, mos, groups, "X"), "breakdowns": [part],
               "worst": [bad]}  # fmt: skip
     text = told(result, ["by"], worst=True)
-    for words in ("note: m1 learned from it", "m0 is better than m1", "(empty)", "-0.250",
+    assert [line for line in text.splitlines() if line.startswith("note: ")] == [
+        "note: X: no column group", "note: m1 learned from X", "note: m1, X: no interval",
+    ]  # fmt: skip
+    for words in ( "m0 is better than m1", "(empty)", "-0.250",
                   "only 3 videos", "v.mp4", "plot: m2.png", "6 comparisons"):  # fmt: skip
         assert words in text
     assert "nan" not in text

@@ -14,9 +14,11 @@ import pytest
 from PIL import Image
 
 from distill.errors import ReportError
+from distill.report import agreement_plots as plots
 from distill.report import write_report
 from distill.report.__main__ import run
 from distill.report.frames import Frames
+from distill.report.subjects import Subject, Video
 from tests.helpers import report_folders as made
 from tests.helpers.grey_videos import Grey
 
@@ -309,3 +311,42 @@ def test_the_command_writes_where_it_is_told(
     assert not (folder / "report.html").exists()
     assert run([str(folder), "--no-frames"]) == 0
     assert (folder / "report.html").is_file()
+
+
+def test_notes_are_told_once_each_with_what_they_are_about(tmp_path: Path) -> None:
+    folder = made.evaluation(tmp_path / "run", tables=2)
+    path = folder / "result.json"
+    result = json.loads(path.read_text())
+    for at, row in enumerate(result["rows"]):
+        row["notes"] = ["no column split", "only 6 contents"] if at < 2 else ["no interval"]
+    path.write_text(json.dumps(result))
+    found = Page(write_report(folder, Grey()))
+    banners = [text for tag, text in found.texts if tag == "p" and text.startswith("table ")]
+    assert banners[:2] == ["table 0: no column split.", "table 0: only 6 contents."]
+    assert banners[2:] == ["table 1: no interval."]
+
+
+def test_legends_name_only_what_is_drawn() -> None:
+    videos = [Video(f"v{k}", "", f"c{k // 4}", 3.0, 3.0 + k / 50, extra={}) for k in range(16)]
+    subject = Subject("m", "t", "test", {}, videos)
+    by_content = plots.residuals(subject, "content", subject.groups, 100)
+    assert "over contents" not in by_content and "whisker" not in by_content
+    by_half = plots.residuals(subject, "kind", ["a"] * 16, 100)
+    assert "mean, 95% over contents" in by_half and "whisker" in by_half
+    bare = Subject("m", "t", "test", {"srcc": 0.5, "low": None, "high": None})
+    assert "95%" not in plots.dots([bare], wide=True)
+
+
+def test_kinds_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    folder = made.evaluation(tmp_path / "run")
+    path = folder / "result.json"
+    result = json.loads(path.read_text())
+    ordered = ["up to 24 fps", "24 to 25 fps", "25 to 30 fps", "over 60 fps", ""]
+    part = result["breakdowns"][0]
+    # As an older evaluation left them, and as two tables with different kinds do.
+    shuffled = [ordered[at] for at in (1, 4, 3, 0, 2)]
+    result["breakdowns"] = [part | {"column": "fps", "value": value} for value in shuffled]
+    path.write_text(json.dumps(result))
+    found = Page(write_report(folder, Grey()))
+    shown = [text for tag, text in found.texts if tag == "td" and text.endswith(" fps")]
+    assert shown == ordered[:4]

@@ -14,7 +14,7 @@ from distill.data.views import KeyFrames
 from distill.deploy.scorer import Scorer
 from distill.errors import ConfigError
 from distill.logistic import Logistic4
-from distill.scored import Scored
+from distill.scored import Scored, tell_doubtful
 from distill.scoring.records import COLUMNS, read_earlier, record
 from distill.specification import of_demo
 
@@ -49,6 +49,24 @@ def test_notes_on_the_video() -> None:
     assert hdr["note"] == (
         "HDR (smpte2084), frames are not tone-mapped; short: 1 different frames for 4 looks"
     )
+
+
+def test_scores_have_the_digits_that_are_stable() -> None:
+    told = row(scorer(), 3.123456789)
+    assert (told["score"], told["raw"]) == (3.123457, 3.123457)
+    assert told["frame_scores"] == [3.123457] * 4
+    batched = row(scorer(), 3.123456789 - 2e-7)  # as measured between batches of 1 and of 2
+    assert batched["score"] == pytest.approx(told["score"], abs=1.5e-6)
+
+
+def test_a_video_whose_end_is_missing_has_a_note(caplog: pytest.LogCaptureFixture) -> None:
+    cut = {"num_frames": 300, "missing": 143}
+    assert row(scorer(), **cut)["note"] == "the file is truncated: 157 of 300 frames are whole"
+    common = {"fps": 25.0, "width": 32, "height": 16}
+    tell_doubtful([VideoInfo(**common, num_frames=300)])
+    assert not caplog.messages
+    tell_doubtful([VideoInfo(**common, **cut)] * 2)
+    assert caplog.messages[0].startswith("2 videos are truncated")
 
 
 def test_what_is_no_mos_says_so_in_every_row() -> None:

@@ -138,7 +138,7 @@ def test_a_workspace_is_saved_as_it_is_printed(
     (saved,) = server.of("UpsertView2")
     assert (saved["entityName"], saved["projectName"]) == ("somebody", "p")
     assert saved["displayName"] == workspace.NAME
-    assert run(["--entity", "somebody", "--project", "p", "--print"]) == 0
+    assert run(["--entity", "somebody", "--project", "p", "--print", "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)["spec"]["section"]
     sections = json.loads(saved["spec"])["section"]["panelBankConfig"]["sections"]
     titles = [
@@ -149,10 +149,37 @@ def test_a_workspace_is_saved_as_it_is_printed(
 
 
 def test_one_command_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["--print", "--job", "train_student"]) == 0
+    assert run(["--print", "--json", "--job", "train_student"]) == 0
     spec = json.loads(capsys.readouterr().out)
     filters = json.dumps(spec["spec"]["section"]["runSets"][0]["filters"])
     assert "jobType" in filters and "train_student" in filters
+
+
+def test_the_list_of_panels_is_short_and_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--print", "--entity", "somebody"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    made = workspace.build("somebody", "p")
+    panels = [panel for section in made.sections for panel in section.panels]
+    # A heading, and for each section a gap, its name and a line for each panel.
+    assert len(lines) == 1 + 2 * len(made.sections) + len(panels) < 60
+    assert lines[0] == "Distill-VQA, in somebody/distill-vqa"
+    assert [line for line in lines[1:] if line and line[0] != " "] == [
+        section.name for section in made.sections
+    ]
+    words = [" ".join(line.split()) for line in lines]
+    for line in (
+        "SRCC over GMACs points: eval/srcc over gmacs",
+        "labelled, failed bars: labels/labelled, labels/failed",
+        "test: MOS and prediction scatter: test/scatter_table",
+        "eval/models table: eval/models",
+        "pseudo-labels pictures: plots/pseudo_labels, plots/spreads",
+        "videos a second lines: labels/videos_per_second",
+        "validation SRCC lines: val/srcc",
+    ):
+        assert line in words
+    for words_ in (["--json"], ["--sync", "x", "--print", "--json"]):
+        with pytest.raises(SystemExit):
+            run(words_)
 
 
 def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
