@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,24 @@ def read_spec(folder: Path) -> dict[str, Any]:
     if not isinstance(looks, int) or isinstance(looks, bool) or looks < 1:
         raise BundleError(f"{path}: test_views {looks!r}: must be an integer >= 1")
     return spec
+
+
+def teacher_of(meta: Mapping[str, Any]) -> tuple[Path, dict[str, Any]]:
+    """Folder and specification of the bundle that labelled a store.
+
+    Args:
+        meta: of the store.
+
+    Raises:
+        BundleError: nobody says which it was, it is gone, or another one lies there now.
+    """
+    if not meta.get("bundle"):
+        raise BundleError("the label store does not tell its teacher")
+    folder = Path(meta["bundle"])
+    spec = read_spec(folder)
+    if spec["fingerprint"] != meta.get("teacher"):
+        raise BundleError(f"{folder}: not the bundle that made these labels, {meta.get('teacher')}")
+    return folder, spec
 
 
 def is_export(spec: dict[str, Any]) -> bool:

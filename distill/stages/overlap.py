@@ -18,7 +18,7 @@ from distill.data.rows import Row
 from distill.errors import BundleError, DistillError
 from distill.labels import META
 from distill.options import DataConfig
-from distill.specification import read_spec
+from distill.specification import teacher_of
 from distill.stages.alike import find_alike
 from distill.stages.inputs import read_data
 from distill.stages.label_report import TABLE as PSEUDO_LABELS
@@ -71,12 +71,8 @@ def _taught_by(run: Path) -> Learned:
         store = Path(inputs.get("labels", "none"))
         if store.name == "none" or store.is_file():
             return Learned({})
-        meta = json.loads((store / META).read_text(encoding="utf-8"))
-        teacher = Path(meta["bundle"])
-        spec = read_spec(teacher)
-        if spec["fingerprint"] != meta["teacher"]:
-            raise BundleError(f"{teacher}: not the bundle that labelled {store}")
-    except (BundleError, OSError, AttributeError, KeyError, TypeError, ValueError) as error:
+        teacher, spec = teacher_of(json.loads((store / META).read_text(encoding="utf-8")))
+    except (BundleError, OSError, AttributeError, TypeError, ValueError) as error:
         return Learned({}, f"{run}: what its teacher learned from cannot be read any more: {error}")
     return _with_earlier(teacher, teacher.parent, spec["provenance"])
 

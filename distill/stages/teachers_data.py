@@ -16,7 +16,7 @@ from distill.errors import BundleError
 from distill.labels import LabelStore
 from distill.options import DataConfig
 from distill.runs import CONFIG
-from distill.specification import is_demo, read_spec
+from distill.specification import is_demo, teacher_of
 from distill.words import option_word, quoted
 
 log = logging.getLogger(__name__)
@@ -112,14 +112,9 @@ def _defaults(choice: str) -> dict[str, Any]:
 
 def _learned_from(store: LabelStore) -> str | None:
     """The table of a store's teacher; of one without labels, the pool. None: nobody can say."""
-    where = store.meta.get("bundle")
-    if not where:
-        return None
     try:
-        spec = read_spec(Path(where))
+        spec = teacher_of(store.meta)[1]
     except BundleError:
-        return None
-    if spec["fingerprint"] != store.meta.get("teacher"):  # another teacher lies there now
         return None
     found = spec["provenance"].get("data") or store.meta.get("pool")
     return str(found) if found else None
