@@ -18,7 +18,8 @@ from distill.report.text import number, short
 def accuracy_and_cost(run: RunFolder) -> Section | None:
     """The run's models beside what is measured and published, a panel per data set."""
     own = _own_of_sweep(run) if run.kind == "sweep" else _own(run)
-    own = [point for point in own if np.isfinite(point.gmacs) and np.isfinite(point.srcc)]
+    # Scores that come as a table cost nothing, for which a logarithmic axis has no place.
+    own = [point for point in own if 0 < point.gmacs < np.inf and np.isfinite(point.srcc)]
     if not own:
         return None
     points = [*own, *plots.measured(), *plots.published()]

@@ -207,6 +207,14 @@ def test_a_model_that_says_one_thing_has_a_page(tmp_path: Path) -> None:
     assert not re.search(r'="[^"]*\bnan\b', found.source)
 
 
+def test_a_model_that_costs_nothing_has_a_page(tmp_path: Path) -> None:
+    folder = made.evaluation(tmp_path / "run", models=1)
+    result = json.loads((folder / "result.json").read_text())
+    result["rows"][0]["gmacs"] = 0.0  # a table's scores
+    made.dump(folder / "result.json", result)
+    assert "result" in page(folder).sections
+
+
 def test_sections_without_data_vanish(tmp_path: Path) -> None:
     folder = made.evaluation(tmp_path / "run", models=1)
     (folder / "problems.csv").unlink()
