@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from distill.config import SCHEMAS, split_target
+from distill.flags import Parser
 from distill.overrides import check_overrides
 from tests.helpers.documents import ROOT, Block, Command, blocks, commands, pages
 from tests.helpers.typed import MAY_STAY_UNTYPED, TYPED, Typed, untyped_because
@@ -82,13 +83,18 @@ def _takes(path: str, words: list[str], monkeypatch: pytest.MonkeyPatch) -> bool
     of_its_own = file.parent.name in ("benchmarks", "helpers", "students")
     if of_its_own and "import argparse" not in file.read_text(encoding="utf-8"):
         return False
-    real = argparse.ArgumentParser.parse_args
 
-    def parse(self: argparse.ArgumentParser, args: Any = None, namespace: Any = None) -> None:
-        real(self, args, namespace)
-        raise _Parsed
+    def parsing_only(kind: type[argparse.ArgumentParser]) -> None:
+        real = kind.parse_args
 
-    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse)
+        def parse(self: argparse.ArgumentParser, args: Any = None, namespace: Any = None) -> None:
+            real(self, args, namespace)
+            raise _Parsed
+
+        monkeypatch.setattr(kind, "parse_args", parse)
+
+    for kind in (argparse.ArgumentParser, Parser):
+        parsing_only(kind)
     monkeypatch.setattr(sys, "argv", [str(file), *rest])
     for folder in (file.parent, ROOT):
         monkeypatch.syspath_prepend(str(folder))
