@@ -7,7 +7,6 @@
 import csv
 import logging
 import math
-import sys
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ import yaml
 
 from distill.budget import Caps, check_caps
 from distill.errors import BudgetError, ConfigError
+from distill.leaving import leave
 from distill.model import network_class
 from distill.weights import available
 from teachers.torchvision_swin import PREFIX, published_weights
@@ -234,4 +234,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main)
