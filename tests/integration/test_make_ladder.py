@@ -288,7 +288,7 @@ def test_dry_run_says_how_much_and_leaves_nothing(
     root: Path, sources: Path, tmp_path: Path
 ) -> None:
     code, out, told = finish(start(root, tmp_path, sources, *WORDS, "--shots", "2", "--dry-run"))
-    assert code == 1 and "text.mp4: Invalid" in told
+    assert code == 1 and "text.mp4: no video" in told
     assert "4 sources are too short for 2 shots" in told
     assert re.search(r"videos +16: 4 shots, 4 each\n", out)  # the broken one is found when decoded
     assert re.search(r"time +about \d+ s with \d+ workers\nspace +about \d+ MB\n", out)
