@@ -13,11 +13,11 @@ from distill.data.dataset import Batch, Example
 from distill.data.features import FeatureStore
 from distill.data.loading import Waiting, stream_loader
 from distill.data.manifest import Row
-from distill.data.reader import VideoInfo, VideoReader
+from distill.data.reader import VideoReader
 from distill.data.transfer import on_device
 from distill.errors import ConfigError
 from distill.model import Prediction, QualityModel
-from distill.scored import Scored, no_number, tell_doubtful
+from distill.scored import Doubtful, Scored, no_number
 
 Forward = Callable[[Mapping[str, Tensor]], Prediction]
 
@@ -89,14 +89,14 @@ def score_rows(
         test_views=test_views,
     )  # fmt: skip
     position, start = 0, time.perf_counter()
-    doubtful: list[VideoInfo] = []
+    doubtful = Doubtful()
     lowered = torch.autocast(target.type, torch.bfloat16, enabled=precision == "bfloat16")
     for batch in on_device(loader, target):
         size = len(batch) + len(batch.failed)
         with lowered:
             results = dict(_score_batch(forward or model, batch, ahead))
         seconds = (time.perf_counter() - start) / size
-        doubtful += [info for info in batch.infos if info.hdr or info.missing]
+        doubtful.see(batch.infos)
         for index, reason in batch.failed:
             results[index] = Scored(ahead[index], error=reason)
         for index in range(position, position + size):
@@ -104,7 +104,7 @@ def score_rows(
             del ahead[index]
             yield Scored(**{**found.__dict__, "seconds": seconds})
         position, start = position + size, time.perf_counter()
-    tell_doubtful(doubtful)
+    doubtful.tell()
 
 
 def _score_batch(

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from distill.data.manifest import Row
-from distill.data.perceptual import THRESHOLD, nearest
+from distill.data.perceptual import THRESHOLD, versions
 from distill.labels import Label
 
 
@@ -73,17 +73,14 @@ def _by_looks(
     threshold: float,
     known: Mapping[int, Leak],
 ) -> dict[int, Leak]:
-    rows = [row for row in held_out if row.path in signatures]
-    asked = [at for at, label in enumerate(labels) if at not in known and label.place in signatures]
-    if not rows or not asked:
-        return {}
-    theirs = np.stack([signatures[row.path] for row in rows])
-    ours = np.stack([signatures[labels[at].place] for at in asked])
-    which, bits = nearest(ours, theirs)
+    asked = [at for at in range(len(labels)) if at not in known]
+    places = [labels[at].place for at in asked]
+    found = versions(places, [row.path for row in held_out], signatures, threshold)
     return {
-        at: Leak(f"it looks like a {_split(rows[w])} video", rows[w].video, float(d))
-        for at, w, d in zip(asked, which.tolist(), bits.tolist(), strict=True)
-        if d <= threshold
+        asked[at]: Leak(
+            f"it looks like a {_split(held_out[like])} video", held_out[like].video, bits
+        )
+        for at, (like, bits) in found.items()
     }
 
 

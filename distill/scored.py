@@ -68,18 +68,28 @@ def no_number(score: float) -> str:
     return f"the score is {score}, no number"
 
 
-def tell_doubtful(infos: Iterable[VideoInfo]) -> None:
-    """Warn where some of the scored videos are HDR, or lack their end."""
-    infos = list(infos)
-    cut = sum(bool(info.missing) for info in infos)
-    if cut:
-        log.warning(
-            "%d videos are truncated, and what the network looks at lies in the part that is there"
-            " (docs/video.md)", cut,
-        )  # fmt: skip
-    videos = sum(info.hdr for info in infos)
-    if videos:
-        log.warning(
-            "%d videos are HDR; their frames are taken without tone mapping, which few networks"
-            " have learned from (docs/video.md)", videos,
-        )  # fmt: skip
+@dataclass
+class Doubtful:
+    """How many of the scored videos are HDR, or lack their end."""
+
+    hdr: int = 0
+    truncated: int = 0
+
+    def see(self, infos: Iterable[VideoInfo]) -> None:
+        """Count some of them."""
+        for info in infos:
+            self.hdr += info.hdr
+            self.truncated += bool(info.missing)
+
+    def tell(self) -> None:
+        """Warn where there are any."""
+        if self.truncated:
+            log.warning(
+                "%d videos are truncated, and what the network looks at lies in the part that is"
+                " there (docs/video.md)", self.truncated,
+            )  # fmt: skip
+        if self.hdr:
+            log.warning(
+                "%d videos are HDR; their frames are taken without tone mapping, which few networks"
+                " have learned from (docs/video.md)", self.hdr,
+            )  # fmt: skip

@@ -5,7 +5,9 @@ A signature survives what makes a version, and little of what makes another pict
 """
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from scipy.fft import dctn
@@ -145,6 +147,37 @@ def nearest(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]
         where[start : start + step] = found.argmin(1)
         how_far[start : start + step] = found.min(1)
     return where, how_far
+
+
+def versions(
+    asked: Sequence[Path],
+    known: Sequence[Path],
+    signatures: Mapping[Path, np.ndarray],
+    threshold: float = THRESHOLD,
+) -> dict[int, tuple[int, float]]:
+    """Videos that are versions of others, by their looks.
+
+    Args:
+        asked, known: videos; those without a signature are like no other.
+        signatures: (LENGTH,) uint8 of each.
+        threshold: largest distance of versions of one content, in bits of 64.
+
+    Returns:
+        Position in ``asked`` -> position in ``known`` of the nearest, and how far it is.
+    """
+    ours = [at for at, path in enumerate(asked) if path in signatures]
+    theirs = [at for at, path in enumerate(known) if path in signatures]
+    if not ours or not theirs:
+        return {}
+    which, bits = nearest(
+        np.stack([signatures[asked[at]] for at in ours]),
+        np.stack([signatures[known[at]] for at in theirs]),
+    )
+    return {
+        at: (theirs[w], float(d))
+        for at, w, d in zip(ours, which.tolist(), bits.tolist(), strict=True)
+        if d <= threshold
+    }
 
 
 def comparable(signatures: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ from distill.data.rows import Row
 from distill.data.views import at_full_count
 from distill.deploy.exports import FRAME_SCORES, INT8, ONNX, SCORE, Export
 from distill.errors import ConfigError, VideoError, why
-from distill.scored import Scored, no_number, tell_doubtful
+from distill.scored import Doubtful, Scored, no_number
 
 INSTALL = "pip install onnxruntime (onnxruntime-gpu for CUDA)"
 
@@ -124,18 +124,18 @@ class OnnxModel:
         """
         size, start = batch_size if self._batches else 1, time.perf_counter()
         waiting: list[Seen] = []
-        doubtful: list[VideoInfo] = []
+        doubtful = Doubtful()
         seen = _ahead(partial(self.see, reader), rows, num_workers)
         for video in seen:
             waiting.append(video)
             if len(waiting) < size:
                 continue
             yield from self._scored(waiting, start)
-            doubtful += _doubtful(waiting)
+            doubtful.see(video.info for video in waiting if video.info)
             waiting, start = [], time.perf_counter()
         yield from self._scored(waiting, start)
-        doubtful += _doubtful(waiting)
-        tell_doubtful(doubtful)
+        doubtful.see(video.info for video in waiting if video.info)
+        doubtful.tell()
 
     def _scored(self, videos: list[Seen], start: float) -> list[Scored]:
         sound = [video for video in videos if not video.error]
@@ -222,7 +222,3 @@ def _ahead(see: Any, rows: Iterable[Row], threads: int) -> Iterator[Seen]:
             yield begun.popleft().result()
     finally:  # a caller that stops early waits for no video but those begun
         pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _doubtful(videos: Iterable[Seen]) -> list[VideoInfo]:
-    return [v.info for v in videos if v.info and (v.info.hdr or v.info.missing)]

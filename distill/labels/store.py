@@ -219,6 +219,9 @@ class LabelStore:
         labels = [label for table in self.tables() for label in to_labels(table)]
         return sorted(labels, key=lambda label: label.path)
 
+    def tell_missing(self, labels: Sequence[Label]) -> None:
+        """Warn of labels that name no file; those of a store were made from theirs."""
+
     def usable(self) -> list[Label]:
         """The labels to learn from."""
         return [label for label in self.read() if label.status == "ok"]

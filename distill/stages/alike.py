@@ -1,13 +1,13 @@
 """Videos that look like others: versions of one content, whatever their files are called."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from distill.cache import cache_folder
-from distill.data.perceptual import THRESHOLD, nearest
+from distill.data.perceptual import versions
 from distill.data.reader import VideoReader
 from distill.data.signatures import SignatureStore, sign
 from distill.errors import Interrupted
@@ -32,23 +32,23 @@ def find_alike(
     Raises:
         Interrupted: a signal; the signatures made so far are kept.
     """
+    found, failed = signatures_of(dict.fromkeys([*asked, *known], ""), reader, num_workers)
+    if failed:
+        log.warning("%d videos cannot be compared by their looks", len(failed))
+    return versions(asked, known, found)
+
+
+def signatures_of(
+    videos: Mapping[Path, str], reader: VideoReader, num_workers: int
+) -> tuple[dict[Path, np.ndarray], dict[Path, str]]:
+    """``sign`` with the store in the cache; a signal keeps what was made so far.
+
+    Raises:
+        Interrupted: a signal.
+    """
     store = SignatureStore(cache_folder() / "signatures")
     try:
-        found, failed = sign(dict.fromkeys([*asked, *known], ""), reader, store, num_workers)
+        return sign(videos, reader, store, num_workers)
     except KeyboardInterrupt as stop:
         text = "stopped; the signatures made so far are kept for the next start"
         raise Interrupted.by(stop, text) from stop
-    if failed:
-        log.warning("%d videos cannot be compared by their looks", len(failed))
-    ours = [at for at, path in enumerate(asked) if path in found]
-    theirs = [at for at, path in enumerate(known) if path in found]
-    if not ours or not theirs:
-        return {}
-    which, bits = nearest(
-        np.stack([found[asked[at]] for at in ours]), np.stack([found[known[at]] for at in theirs])
-    )
-    return {
-        at: (theirs[w], float(d))
-        for at, w, d in zip(ours, which.tolist(), bits.tolist(), strict=True)
-        if d <= THRESHOLD
-    }

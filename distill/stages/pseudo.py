@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from distill.cache import cache_folder
 from distill.choice import Decision, choose
 from distill.config import LearningConfig
 from distill.content_levels import ContentSlopes
@@ -19,13 +18,12 @@ from distill.data.manifest import Row
 from distill.data.perceptual import comparable
 from distill.data.places import is_url
 from distill.data.reader import VideoReader
-from distill.data.signatures import SignatureStore, sign
 from distill.data.spool import local
-from distill.errors import Interrupted, LabelStoreError, VideoError
+from distill.errors import LabelStoreError, VideoError
 from distill.labels import Label, LabelStore
-from distill.labels.scores_csv import ScoresCsv
 from distill.leaks import find_leaks
 from distill.options import decoding_workers
+from distill.stages.alike import signatures_of
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +50,7 @@ def choose_labels(
         Interrupted: a signal; the signatures made so far are kept.
     """
     rows, total = store.read(), store.meta.get("videos")
-    if isinstance(store, ScoresCsv):
-        store.tell_missing(rows)
+    store.tell_missing(rows)
     if total and len(rows) < total:
         log.warning(
             "%s: %d of %d videos are labelled; `python pseudo_label.py store=%s` goes on",
@@ -124,12 +121,7 @@ def _signatures(
     videos = {label.place: label.content for label in labels}
     if looks:
         videos |= {row.path: contents[row.path] for row in held_out}
-    store = SignatureStore(cache_folder() / "signatures")
-    try:
-        found, failed = sign(videos, reader, store, decoding_workers(config.data.num_workers))
-    except KeyboardInterrupt as stop:
-        text = "stopped; the signatures made so far are kept for the next start"
-        raise Interrupted.by(stop, text) from stop
+    found, failed = signatures_of(videos, reader, decoding_workers(config.data.num_workers))
     for path, reason in list(failed.items())[:5]:
         log.warning("%s: cannot be compared by its looks: %s", path, reason)
     if len(failed) > 5:

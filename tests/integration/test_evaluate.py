@@ -129,19 +129,24 @@ def test_kvq_pairs_beside_the_others(files: dict[str, Any], tmp_path: Path) -> N
     assert not (tmp_path / "b").exists()  # nothing was scored
 
 
+def _learned(run: Path, videos: dict[Path, str]) -> None:
+    """Let a run say that it learned from such copies."""
+    run.mkdir(parents=True, exist_ok=True)
+    lines = ["video,mos,split,group"]
+    for at, (video, split) in enumerate(videos.items()):
+        shutil.copy(video, run / f"copy{at}.mp4")
+        lines.append(f"copy{at}.mp4,3,{split},g{at}")
+    (run / "videos.csv").write_text("\n".join(lines))
+    data = {"name": "manifest", "manifest": str(run / "videos.csv"), "of_another_version": 1}
+    (run / "config.yaml").write_text(yaml.safe_dump({"data": data}))
+
+
 def test_videos_that_a_bundle_learned_from_are_told(files: dict[str, Any], tmp_path: Path) -> None:
     table, other = files["tables"]
     run = tmp_path / "runs" / "student"
     bundle = told_bundle(run, files["good"])
-    learned = tmp_path / "learned"
-    learned.mkdir()
-    lines = ["video,mos,split,group"]
-    for at, split in ((0, "train"), (1, "train"), (2, "val")):  # copies, under other names
-        shutil.copy(table.parent / "val" / f"{at + 1:04d}.mp4", learned / f"copy{at}.mp4")
-        lines.append(f"copy{at}.mp4,3,{split},g{at}")
-    (learned / "videos.csv").write_text("\n".join(lines))
-    data = {"name": "manifest", "manifest": str(learned / "videos.csv"), "of_another_version": 1}
-    (run / "config.yaml").write_text(yaml.safe_dump({"data": data}))
+    clips = [table.parent / "val" / f"{at:04d}.mp4" for at in (1, 2, 3)]
+    _learned(run, dict(zip(clips, ("train", "train", "val"), strict=True)))  # under other names
     columns = "video,path,action,weight\n"
     video = table.parent / "val" / "0009.mp4"
     (run / "pseudo_labels.csv").write_text(
@@ -157,7 +162,7 @@ def test_videos_that_a_bundle_learned_from_are_told(files: dict[str, Any], tmp_p
     assert evaluate(tmp_path / "c", files, words[0])["rows"][0]["warning"] == (
         "nobody knows whether good has learned from X"
     )
-    (learned / "copy0.mp4").unlink()
+    (run / "copy0.mp4").unlink()
     with (run / "pseudo_labels.csv").open("a") as file:
         file.write("c,/no/longer.mp4,kept,1.0\n")
     gone = evaluate(tmp_path / "d", files, words[0], bundles=[bundle])["rows"][1]["warning"]
@@ -165,18 +170,6 @@ def test_videos_that_a_bundle_learned_from_are_told(files: dict[str, Any], tmp_p
     # All of these clips look alike.
     looks = evaluate(tmp_path / "b", files, *words, "leak_check=perceptual", bundles=[bundle])
     assert "learned from" in looks["rows"][1]["warning"]
-
-
-def _learned(run: Path, videos: dict[Path, str]) -> None:
-    """Let a run say that it learned from such copies."""
-    run.mkdir(parents=True, exist_ok=True)
-    lines = ["video,mos,split,group"]
-    for at, (video, split) in enumerate(videos.items()):
-        shutil.copy(video, run / f"copy{at}.mp4")
-        lines.append(f"copy{at}.mp4,3,{split},g{at}")
-    (run / "videos.csv").write_text("\n".join(lines))
-    data = {"name": "manifest", "manifest": str(run / "videos.csv")}
-    (run / "config.yaml").write_text(yaml.safe_dump({"data": data}))
 
 
 def test_videos_that_its_teacher_learned_from_are_told(

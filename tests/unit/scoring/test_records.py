@@ -14,7 +14,7 @@ from distill.data.views import KeyFrames
 from distill.deploy.scorer import Scorer
 from distill.errors import ConfigError
 from distill.logistic import Logistic4
-from distill.scored import Scored, tell_doubtful
+from distill.scored import Doubtful, Scored
 from distill.scoring.records import COLUMNS, read_earlier, record
 from distill.specification import of_demo
 
@@ -63,9 +63,12 @@ def test_a_video_whose_end_is_missing_has_a_note(caplog: pytest.LogCaptureFixtur
     cut = {"num_frames": 300, "missing": 143}
     assert row(scorer(), **cut)["note"] == "the file is truncated: 157 of 300 frames are whole"
     common = {"fps": 25.0, "width": 32, "height": 16}
-    tell_doubtful([VideoInfo(**common, num_frames=300)])
+    doubtful = Doubtful()
+    doubtful.see([VideoInfo(**common, num_frames=300)])
+    doubtful.tell()
     assert not caplog.messages
-    tell_doubtful([VideoInfo(**common, **cut)] * 2)
+    doubtful.see([VideoInfo(**common, **cut)] * 2)
+    doubtful.tell()
     assert caplog.messages[0].startswith("2 videos are truncated")
 
 
