@@ -243,6 +243,12 @@ def test_a_whole_table_that_was_never_split(
     with caplog.at_level("INFO"):
         (whole, _) = evaluate(tmp_path / "b", files, *words, "data.as_split=test")["rows"]
     assert "made-up" not in whole["warning"] + caplog.text
+    assert "VMAF" not in whole["warning"]
+    vmaf = ["vmaf", *(f"{25 * (float(cells[1]) - 1):.4f}" for cells in lines[1:])]
+    rows = [[*cells, value] for cells, value in zip(lines, vmaf, strict=True)]
+    table.write_text("\n".join(map(",".join, rows)))
+    (computed, _) = evaluate(tmp_path / "c", files, *words, *cheap)["rows"]
+    assert "its labels are VMAF of processed copies, nobody's opinions" in computed["notes"]
     assert whole["n"] == 48 and whole["table_name"] == "Z"
     assert "no column group" not in whole["warning"]
 
