@@ -19,7 +19,7 @@ def told(result: dict[str, Any], by: Sequence[str], worst: bool) -> str:
     parts.append("\n".join(f"note: {text}" for text in notes_of(rows)))
     parts.append("\n".join(pair["verdict"] for pair in pairs))
     apart = [pair for pair in pairs if pair["contents"] >= FEW_CONTENTS]
-    if len(apart) > 2:  # one pair has two: by SRCC and by PLCC
+    if len({(pair["first"], pair["other"], pair["table_name"]) for pair in apart}) > 1:
         parts.append(
             f"{len(apart)} comparisons, each with an interval of its own: of equal models, one pair"
             " in 20 is told apart by chance"
@@ -104,12 +104,17 @@ def _worst(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _kvq(rows: Sequence[dict[str, Any]]) -> str:
-    header = "bundle|table|KVQ score|SRCC|PLCC|nonsource|source".split("|")
-    names = ("score", "srcc", "plcc", "acc_nonsource", "acc_source")
-    table = [
-        [row["name"], row["table_name"], *(number(row[name], 4) for name in names)] for row in rows
-    ]
+    header = "bundle|table|KVQ score [95% over contents]|SRCC|PLCC|nonsource|source".split("|")
+    table = [[row["name"], row["table_name"], *kvq_cells(row)] for row in rows]
     return aligned(header, table) if rows else ""
+
+
+def kvq_cells(row: dict[str, Any]) -> list[str]:
+    """The challenge's score with its interval, and its four parts."""
+    parts = [number(row[name], 4) for name in ("srcc", "plcc", "acc_nonsource", "acc_source")]
+    low, high = (row[end] for end in ("low", "high"))
+    told = f"{number(row['score'], 4)} {ends(low, high)}".strip()
+    return [told, *parts]
 
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

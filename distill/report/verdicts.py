@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 
+from distill.evaluation.comparisons import TITLES
 from distill.report.blocks import Cell, Lines, Table, num
 from distill.report.folder import RunFolder
 from distill.report.text import fixed, interval, is_number
 from distill.resampling import FEW_CONTENTS
 
 _SENTENCES = 8  # verdicts that are told in words
+_SAID = (TITLES["kvq"], TITLES["srcc"])  # by these statistics
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class _Pair:
 
 
 def verdicts(run: RunFolder) -> list[Lines]:
-    """Sentences on SRCC, those that tell two models apart first."""
+    """Sentences on the challenge's score and SRCC, those that tell two models apart first."""
     found = sorted(_sentences(run), key=lambda pair: not pair.apart)[:_SENTENCES]
     return [Lines([pair.words for pair in found])] if found else []
 
@@ -63,19 +65,21 @@ def kvq(run: RunFolder) -> list[Table]:
     found = run.result.get("kvq") or []
     if not found:
         return []
-    keys = ("score", "srcc", "plcc", "acc_nonsource", "acc_source")
+    keys = ("srcc", "plcc", "acc_nonsource", "acc_source")
     rows = [
-        [Cell(str(row.get("name", ""))), Cell(str(row.get("table_name", "")))]
+        [Cell(str(row.get("name", ""))), Cell(str(row.get("table_name", ""))),
+         num(row.get("score"), 4), Cell(interval(row.get("low"), row.get("high")), row.get("low"))]
         + [num(row.get(key), 4) for key in keys]
         for row in found
-    ]
-    columns = ["model", "data", "score", "SRCC", "PLCC", "pairs of contents", "pairs of a content"]
+    ]  # fmt: skip
+    columns = ["model", "data", "score", "95%", "SRCC", "PLCC", "pairs of contents",
+               "pairs of a content"]  # fmt: skip
     note = "0.45 SRCC + 0.45 PLCC + 0.05 of the accuracy on each kind of ranked pairs."
     return [Table(columns, rows, frozenset({"model", "data"}), "The KVQ challenge's score", note)]
 
 
 def _sentences(run: RunFolder) -> list[_Pair]:
-    return [pair for pair in _pairs(run) if pair.statistic == "SRCC"]
+    return [pair for pair in _pairs(run) if pair.statistic in _SAID]
 
 
 def _pairs(run: RunFolder) -> list[_Pair]:
@@ -84,7 +88,7 @@ def _pairs(run: RunFolder) -> list[_Pair]:
     for pair in run.result.get("pairs") or []:
         first, other = (str(pair.get(key)) for key in ("first", "other"))
         both = f"{names.get(first, first)} minus {names.get(other, other)}"
-        statistic = str(pair.get("statistic") or "srcc").upper()
+        statistic = TITLES.get(str(pair.get("statistic") or "srcc"), "")
         value = pair.get("difference", pair.get("srcc_difference"))
         low, high = pair.get("low"), pair.get("high")
         told = f"{both}: {statistic} {fixed(value, sign=True)} {interval(low, high)} (paired)"

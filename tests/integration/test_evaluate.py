@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,13 @@ def test_kvq_pairs_beside_the_others(files: dict[str, Any], tmp_path: Path) -> N
         book[name].append([*(f"val/{number:04d}.mp4" for number in pair), 2])
     book.save(tmp_path / "pairs.xlsx")
     words = [f"manifests={files['tables'][0]}", f"kvq.pairs={tmp_path / 'pairs.xlsx'}"]
-    (good, poor) = evaluate(tmp_path / "a", files, *words)["kvq"]
+    found = evaluate(tmp_path / "a", files, *words)
+    (good, poor), pairs = found["kvq"], found["pairs"]
+    assert [pair["statistic"] for pair in pairs] == ["kvq", "srcc", "plcc"]
+    assert pairs[0]["difference"] == pytest.approx(good["score"] - poor["score"])
+    # One pair of a kind, without whose content there is no score.
+    assert math.isnan(good["low"]) and good["contents"] == 12
+    assert "KVQ score +0.267 of 12 contents, and there is no interval" in pairs[0]["verdict"]
     assert (good["name"], good["table_name"], good["acc_nonsource"]) == ("good", "X", 1)
     expected = 0.45 * (good["srcc"] + good["plcc"]) + 0.05 * (1 + good["acc_source"])
     assert good["score"] == pytest.approx(expected) and poor["score"] < good["score"]
