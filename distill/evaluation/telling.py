@@ -65,7 +65,7 @@ def _agreement(rows: Sequence[dict[str, Any]]) -> str:
         [
             row["name"], row["table_name"], interval(row, "srcc"), interval(row, "plcc"),
             number(row["plcc_fitted"]), number(row["krcc"]), number(row["rmse_raw"]),
-            number(row["pair_accuracy"]), number(row["ntire2023"]), f"{row['gmacs']:.2f}",
+            number(row["pair_accuracy"]), number(row["ntire2023"]), number(row["gmacs"], 2),
             str(row["n"]), str(row["contents"]),
         ]
         for row in rows

@@ -4,6 +4,7 @@
     python evaluate.py bundles=DIR manifests=videos.csv
     python evaluate.py bundles=[DIR_A,DIR_B] split=val      which is better, by paired intervals
     python evaluate.py bundles=[A,B] manifests=[X.csv,Y.csv,konvid_1k:FOLDER] data.as_split=test
+    python evaluate.py bundles=[DIR,theirs.csv]             a bundle beside anybody's scores
     python evaluate.py by=[processing,resolution] show_worst=true
     python evaluate.py data=kvq data.root=FOLDER split=val kvq.pairs=rank-pair-val.xlsx
 
@@ -27,6 +28,7 @@ from distill.errors import BundleError, ManifestError
 from distill.evaluation.agreement import agreement, as_scores
 from distill.evaluation.breakdowns import break_down, check_columns, columns_of
 from distill.evaluation.comparisons import compare
+from distill.evaluation.given_scores import ROLE, given_scores, is_table
 from distill.evaluation.names import short_names
 from distill.evaluation.predictions import worst, write_predictions
 from distill.evaluation.telling import told
@@ -49,6 +51,10 @@ from distill.tracking.lineage import group_of_bundle
 from distill.weighted_statistics import OfGroups
 
 log = logging.getLogger(__name__)
+_GIVEN = (
+    "a file's scores as they are: nobody says what they were made from, and PLCC and RMSE count"
+    " only if their scale is that of the MOS"
+)
 # Of a result's row: names and paths, which stay here, and what is no single value.
 _NO_FIGURES = "bundle name role table table_name warning notes plot predictions intervals".split()
 
@@ -82,10 +88,11 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         if pairs is not None:
             check_pairs(pairs, {row.video for row in table.rows})
     this = Run(out, config)
-    groups = [group_of_bundle(bundle.spec) for bundle in bundles]
+    groups = [group_of_bundle(bundle.spec) for bundle in bundles if bundle.role != ROLE]
     tracker = Tracker(config.tracking, out, "evaluate", config, origins=groups)
     for bundle in bundles:
-        tracker.uses(model_card(bundle.spec))
+        if bundle.role != ROLE:
+            tracker.uses(model_card(bundle.spec))
     learned = _learned(models, config)
     result: dict[str, Any] = {"rows": [], "pairs": [], "breakdowns": [], "worst": []}
     for table in tables:
@@ -124,7 +131,12 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
 def _bundles(config: EvaluateConfig) -> list[Bundle]:
     outputs = Path(config.outputs)
     if config.bundles:
-        return [take_bundle(path, outputs, "", "bundles") for path in config.bundles]
+        return [
+            given_scores(folder(path))
+            if is_table(path)
+            else take_bundle(path, outputs, "", "bundles")
+            for path in config.bundles
+        ]
     # Found first and loaded then: a damaged student is an error, not a reason to take the teacher.
     for role in ("student", "teacher"):
         if find_bundle(outputs, role):
@@ -168,7 +180,9 @@ def _row(
     title = f"{name}, {table.name}"
     plots.scatter(picture, table.scores[name], table.mos, as_scores(found), title)
     cost = bundle.spec["cost"]
-    notes = [text for text in (*table.notes, found["warning"], note) if text]
+    given = bundle.role == ROLE
+    scale = _GIVEN if given else ""
+    notes = [text for text in (*table.notes, found["warning"], scale, note) if text]
     return {
         "bundle": str(bundle.folder),
         "name": name,
@@ -179,7 +193,7 @@ def _row(
         **found,
         "warning": "; ".join(notes),
         "notes": notes,
-        "calibrated": bundle.calibration is not None,
+        "calibrated": None if given else bundle.calibration is not None,
         "demo": is_demo(table.path) or of_demo(bundle.spec),
         "gmacs": cost["gmacs"],
         "params_m": cost["params_m"],

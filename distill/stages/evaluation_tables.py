@@ -155,7 +155,10 @@ def score_table(
         else:
             sound.append(at)
     if len(sound) < MIN_VIDEOS:
-        raise ManifestError(f"{table.path}: only {len(sound)} videos could be decoded")
+        raise ManifestError(
+            f"{table.path}: only {len(sound)} of {len(table.rows)} videos have a score of every"
+            f" bundle; the first that has none: {table.problems[0]}"
+        )
     for name, bundle in models.items():
         table.scored[name] = [found[name][at] for at in sound]
         table.scores[name] = [bundle.calibrated(s.raw) for s in table.scored[name]]

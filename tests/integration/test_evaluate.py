@@ -136,6 +136,47 @@ def test_kvq_pairs_beside_the_others(files: dict[str, Any], tmp_path: Path) -> N
     assert not (tmp_path / "b").exists()  # nothing was scored
 
 
+def test_scores_of_a_file_beside_a_bundle(files: dict[str, Any], tmp_path: Path) -> None:
+    table, good = files["tables"][0], files["good"]
+    # As score.py names them, with a video that it could not score, and one that is of no table.
+    names = {name: f"../{table.parent.name}/val/{name}.mp4" for name in MOS}
+    lines = [f"{names[name]},{float(LINE(good[name]))!r},True," for name in MOS]
+    lines[4] = f"{names['0005']},,True,broken"
+    theirs = tmp_path / "theirs.csv"
+    theirs.write_text("\n".join(["video,score,calibrated,error", *lines, "other.mp4,9,True,"]))
+    bundles = [files["bundles"][0], theirs]
+    found = evaluate(tmp_path / "a", files, f"manifests={table}", bundles=bundles)
+    own, given = found["rows"]
+    assert (given["name"], given["role"], given["calibrated"]) == ("theirs.csv", "scores", None)
+    assert own["n"] == given["n"] == 47 and math.isnan(given["gmacs"])
+    for name in ("srcc", "plcc", "rmse_raw", "krcc", "pair_accuracy"):
+        assert given[name] == pytest.approx(own[name], abs=1e-6), name
+    assert any(text.startswith("a file's scores as they are") for text in given["notes"])
+    assert not any(text.startswith("a file's scores") for text in own["notes"])
+    assert "not told apart on X: SRCC +0.000" in found["pairs"][0]["verdict"]
+    problems = (tmp_path / "a" / "problems.csv").read_text()
+    assert "val/0005.mp4" in problems and "line 6: score '' is not a finite number" in problems
+    assert json.loads((tmp_path / "a" / "result.json").read_text())["rows"][1]["gmacs"] is None
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "message"),
+    [
+        ("name,score\n0001,3\n", ConfigError, "no column `filename` or `video` in"),
+        ("filename,mos\n0001,3\n", ManifestError, "no column `score`"),
+        ("filename,score\n0001,3\n0001,4\n", ConfigError, "'0001' has other numbers in line 2"),
+        ("filename,score\nclip,3\n", ManifestError, r"only 0 of 48 .* has no row for 0001.mp4"),
+    ],
+)
+def test_scores_that_cannot_be_compared(
+    files: dict[str, Any], tmp_path: Path, text: str, kind: type[Exception], message: str
+) -> None:
+    theirs = tmp_path / "theirs.csv"
+    theirs.write_text(text)
+    with pytest.raises(kind, match=message):
+        evaluate(tmp_path / "a", files, f"manifests={files['tables'][0]}", bundles=[theirs])
+
+
 def _learned(run: Path, videos: dict[Path, str]) -> None:
     """Let a run say that it learned from such copies."""
     run.mkdir(parents=True, exist_ok=True)
