@@ -1,4 +1,4 @@
-"""Make the W&B workspace of this project's runs, or send the runs that wait here.
+"""Make the W&B workspace of this project's runs, or send the runs that wait on this machine.
 
 python dashboard.py                                     a new view of project distill-vqa
 python dashboard.py --project P --entity E --job train_student
@@ -62,12 +62,12 @@ def _parser() -> argparse.ArgumentParser:
         prog="dashboard.py",
         description=__doc__,
     )
-    parser.add_argument("--project", help=f"W&B's; default {TrackingConfig.project}")
-    parser.add_argument("--entity", help="user or team; default your own")
-    parser.add_argument("--job", choices=list(SCHEMAS), help="show runs of one command alone")
-    parser.add_argument("--sync", metavar="FOLDER", help="send the offline runs below it")
+    parser.add_argument("--project", help=f"project of W&B (default {TrackingConfig.project})")
+    parser.add_argument("--entity", help="user or team of W&B; default: your own")
+    parser.add_argument("--job", choices=list(SCHEMAS), help="show the runs of one command only")
+    parser.add_argument("--sync", metavar="FOLDER", help="send the offline runs below this folder")
     parser.add_argument(
-        "--print", "--dry-run", action="store_true", help="show it; nothing is sent"
+        "--print", "--dry-run", action="store_true", help="show what would be sent; send nothing"
     )
     parser.add_argument(
         "--json", action="store_true", help="with --print: the whole workspace as JSON"

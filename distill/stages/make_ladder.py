@@ -2,10 +2,10 @@
 
 python make_ladder.py FOLDER --out ladder               every video in it, sub-folders too
 python make_ladder.py TABLE.csv --out ladder            columns video, group, split
-python make_ladder.py FOLDER --out ladder --dry-run     how much, how long; leaves nothing
+python make_ladder.py FOLDER --out ladder --dry-run     how much, how long; writes nothing
 python train_teacher.py data=manifest data.manifest=ladder/manifest.csv
 
-Started again, the same command goes on where it was.
+After a stop, the same command continues where it was.
 """
 
 import argparse

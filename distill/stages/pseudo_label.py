@@ -3,17 +3,17 @@
     python pseudo_label.py                                  newest teacher, the demo's pool
     python pseudo_label.py pool=FOLDER                      your videos, with sub-folders
     python pseudo_label.py pool=videos.txt                  a list of paths, or a CSV table
-    python pseudo_label.py pool=s3://bucket/videos/         elsewhere, or pool.tar: docs/labels.md
-    python pseudo_label.py pool=FOLDER dry_run=true         what it will take, from a sample
-    python pseudo_label.py teacher_bundle=DIR store=DIR
-    python pseudo_label.py store=DIR                        go on with a store after a kill
+    python pseudo_label.py pool=s3://bucket/videos/         a bucket, URL or .tar: docs/labels.md
+    python pseudo_label.py pool=FOLDER dry_run=true         estimate time and space from a sample
+    python pseudo_label.py teacher_bundle=DIR store=DIR     this teacher, into this store
+    python pseudo_label.py store=DIR                        continue a store after a kill
     python pseudo_label.py store=DIR retry_failed=true      try broken videos again
-    python pseudo_label.py devices=4                        four GPUs; auto is all of this machine
+    python pseudo_label.py devices=4                        four GPUs; auto uses all of the machine
     python pseudo_label.py engine=ray ray.address=auto      the machines of a Ray cluster
 
-Killed at any moment, the next start on the same store continues; broken videos are rows with a
-reason. Several processes, on several machines too, may work on one store at a time: see
-docs/cluster.md. What a store holds: python -m distill.labels DIR.
+It can be killed at any moment: the next start on the same store continues. A broken video is a row
+with a reason. Several processes, also on several machines, may work on one store at the same time
+(docs/cluster.md). `python -m distill.labels DIR` prints what a store holds.
 Next: python train_student.py +budget=120
 """
 

@@ -318,7 +318,7 @@ def test_help_says_where_what_it_refers_to_is(stage: str) -> None:
 
 def test_help_says_which_teacher_is_the_default() -> None:
     head = " ".join(help_page("train_teacher").split("Options, name=value")[0].split())
-    assert head.startswith("Train a teacher") and "By default it is teacher=compact" in head
+    assert head.startswith("Train a teacher") and "The default is teacher=compact" in head
 
 
 @pytest.mark.parametrize("name", DOORS)
