@@ -40,7 +40,7 @@ class DoubtConfig:
         between("doubt.rank_change", self.rank_change, 1e-6, 0.5)
         if self.shrink != "auto":
             if isinstance(self.shrink, bool) or not isinstance(self.shrink, int | float):
-                raise ConfigError(f"doubt.shrink={self.shrink}: auto, or a number from 0 to 1")
+                raise ConfigError(f"doubt.shrink={self.shrink}: give auto or a number from 0 to 1")
             between("doubt.shrink", self.shrink, 0, 1)
 
 
@@ -76,8 +76,8 @@ class SelectConfig:
         one_of("select.duplicates", self.duplicates, ("frames", "bytes", "none"))
         if self.method == "none" and (self.count is not None or self.per_content is not None):
             raise ConfigError(
-                "select.count and select.per_content say how select.method=histogram or k_center"
-                " chooses; give one of them"
+                "select.count and select.per_content need select.method=histogram or k_center; give"
+                " one of them"
             )
         if self.method != "none" and self.count is None:
             raise ConfigError(f"select.method={self.method} needs select.count=NUMBER")
@@ -136,8 +136,8 @@ class GuideConfig:
         weights = self.score + self.features
         if self.bundle is None and weights:
             raise ConfigError(
-                f"guide.score={self.score:g}, guide.features={self.features:g}: whose? Give"
-                " guide.bundle=FOLDER of a teacher"
+                f"guide.score={self.score:g}, guide.features={self.features:g}: no teacher is"
+                " named; give guide.bundle=FOLDER"
             )
         if self.bundle is not None and not weights:
             raise ConfigError(

@@ -89,7 +89,7 @@ class ReaderConfig:
         if self.time_limit is not None:
             if isinstance(self.time_limit, bool) or not isinstance(self.time_limit, int | float):
                 raise ConfigError(
-                    f"reader.time_limit={self.time_limit}: not a number of seconds, nor null"
+                    f"reader.time_limit={self.time_limit}: give a number of seconds, or null"
                 )
             above("reader.time_limit", self.time_limit, 0)
         one_of("reader.hdr", self.hdr, ("keep", "refuse"))
@@ -283,6 +283,6 @@ def _seconds(text: str) -> float | None:
     try:
         value = float(text)
     except ValueError:
-        raise ConfigError(f"--time-limit {text}: not a number of seconds, nor none") from None
+        raise ConfigError(f"--time-limit {text}: give a number of seconds, or none") from None
     above("--time-limit", value, 0)
     return value

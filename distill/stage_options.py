@@ -101,13 +101,13 @@ class PseudoLabelConfig(StageConfig):
         at_least("shard", self.shard, 0)
         if self.devices != "auto":
             if isinstance(self.devices, bool) or not isinstance(self.devices, int):
-                raise ConfigError(f"devices={self.devices}: auto or a number of processes")
+                raise ConfigError(f"devices={self.devices}: give auto or a number of processes")
             at_least("devices", self.devices, 1)
             if self.engine == "ray":
                 raise ConfigError(f"devices={self.devices} is for engine=local; give ray.workers")
         if self.shard and self.store is None:
             raise ConfigError(
-                f"shard={self.shard} without a store: the others would not find it; store=FOLDER"
+                f"shard={self.shard} needs a store that the others can find: store=FOLDER"
             )
 
 

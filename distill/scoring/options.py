@@ -33,7 +33,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     if (options.workers is not None and options.workers < 0) or options.batch_size < 1:
         raise ConfigError("--workers must be at least 0 and --batch-size at least 1")
     if options.resume and options.jsonl in (None, "-"):
-        raise ConfigError("--resume goes on with a file of JSON lines: --jsonl FILE")
+        raise ConfigError("--resume continues a file of JSON lines: --jsonl FILE")
     targets = [name for name in _targets(options) if name == "-"]
     targets += ["-"] if options.sparkline and targets else []
     if len(targets) > 1:
@@ -53,7 +53,7 @@ def check_targets(options: argparse.Namespace) -> None:
     for name in _files(options):
         path = folder(name)
         if os.path.realpath(path) in taken:
-            raise ConfigError(f"{name}: two outputs in one file; give each its own")
+            raise ConfigError(f"{name}: two outputs would go to this file; give each its own")
         taken.add(os.path.realpath(path))
         if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
             raise ConfigError(f"{name}: cannot be written; give a file in a folder that exists")
@@ -80,7 +80,7 @@ def check_apart(options: argparse.Namespace, read: Sequence[Path]) -> None:
     known = {os.path.realpath(path) for path in read} if there else set()
     for name in there:
         if os.path.realpath(folder(name)) in known:
-            raise ConfigError(f"{name}: is a file to read; write the scores to another one")
+            raise ConfigError(f"{name}: is one of the inputs; write the scores to another file")
 
 
 def _files(options: argparse.Namespace) -> list[str]:

@@ -34,7 +34,7 @@ def run(words: Sequence[str]) -> int:
     parser = _parser()
     options = parser.parse_args(words)
     if options.json and (not options.print or options.sync is not None):
-        parser.error("--json goes with --print, and not with --sync")
+        parser.error("--json needs --print, and cannot be combined with --sync")
     # Lightning takes seconds, and --help need not wait.
     from distill.tracking import workspace
     from distill.tracking.privacy import no_error_reports
@@ -91,7 +91,7 @@ def _sync(options: argparse.Namespace) -> None:
     if options.print:
         return
     if all(run.sent for run in runs):
-        print("all of them were sent before")
+        print("all of them have been sent before")
         return
     _need_server("the runs wait where they are")
     sync.sync(runs, options.project, options.entity)
@@ -103,5 +103,5 @@ def _need_server(meanwhile: str) -> None:
     if reason := why_unreachable():
         raise TrackingError(
             f"W&B cannot be reached: {reason}. Log in with `wandb login`, or set WANDB_API_KEY, and"
-            f" WANDB_BASE_URL where the server is your own; {meanwhile}"
+            f" WANDB_BASE_URL if the server is your own; {meanwhile}"
         )

@@ -81,7 +81,7 @@ def take_tables(config: EvaluateConfig) -> list[Table]:
         rows = manifest.split(config.split)
         if len(rows) < MIN_VIDEOS:
             raise ManifestError(
-                f"{manifest.path}: {len(rows)} videos in split {config.split!r}; needs"
+                f"{manifest.path}: {len(rows)} videos in split {config.split!r}, but it takes"
                 f" {MIN_VIDEOS}; choose another with split=train|val|test, or take the whole table:"
                 " data.as_split=test"
             )

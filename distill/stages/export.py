@@ -133,7 +133,7 @@ def _labelled(options: argparse.Namespace) -> list[Row]:
     rows = [row for row in val if math.isfinite(row.mos)]
     if len(rows) < 3:
         raise ConfigError(
-            f"--manifest {options.manifest}: {len(rows)} labelled val videos; an SRCC needs 3"
+            f"--manifest {options.manifest}: has {len(rows)} labelled val videos; an SRCC needs 3"
         )
     return rows
 

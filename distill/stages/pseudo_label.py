@@ -102,7 +102,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         except KeyboardInterrupt as stop:
             raise Interrupted.by(
                 stop,
-                f"stopped; {len(store.index())} videos are in the store; go on with"
+                f"stopped; {len(store.index())} videos are in the store; continue with"
                 f" `python pseudo_label.py store={where}` and the other options as before",
             ) from stop
         log.info("labelling waited for videos %.0f%% of its time", 100 * data_wait)
@@ -131,7 +131,7 @@ def _label(store: LabelStore, job: Job, pool: Pool, bundle: Bundle, tracker: Tra
     todo = sum(len(chunk.todo) for chunk in chunks)
     store.expect(index.union(keys))
     if todo < len(pool):
-        log.info("%d videos are labelled already", len(pool) - todo)
+        log.info("%d videos are already labelled", len(pool) - todo)
     if not todo:
         return 0.0
     del keys, index  # of every video there is
@@ -196,7 +196,7 @@ def _report(
     }
     if found.failed:
         shown = "".join(f"\n  {reason} (x{n})" for reason, n in found.reasons.most_common(5))
-        log.warning("%d videos failed:%s\nretry them: retry_failed=true", found.failed, shown)
+        log.warning("%d videos failed:%s\ntry them again: retry_failed=true", found.failed, shown)
     if len(scores):
         result |= {"mean": float(scores.mean()), "low": float(scores.min()),
                    "high": float(scores.max())}  # fmt: skip

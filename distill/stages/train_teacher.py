@@ -208,7 +208,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         log.warning(uncalibrated(spec["fingerprint"]))
     else:
         if not fitted.val.srcc > 0:
-            log.warning("it ranks validation videos no better than chance, or in reverse")
+            log.warning("the teacher ranks validation videos no better than chance, or in reverse")
         log.info(
             "teacher: val SRCC %.3f, PLCC %.3f, RMSE %.3f; %.1f minutes", fitted.val.srcc,
             fitted.val.plcc, fitted.val.rmse_raw, fitted.minutes,

@@ -125,7 +125,7 @@ def test_a_signal_while_find_lr_works_ends_it_at_once(
         start(self, batch, batch_idx)
 
     monkeypatch.setattr(QualityModule, "on_train_batch_start", hit)
-    with pytest.raises(Interrupted, match="while the learning rate was looked for") as error:
+    with pytest.raises(Interrupted, match="during the search for a learning rate") as error:
         _optimise(tmp_path / "run", _config(find_lr=True))
     assert error.value.exit_code == 128 + number and signal.getsignal(number) is before
 

@@ -200,7 +200,7 @@ def test_a_member_may_have_a_rate_of_its_own() -> None:
     ("options", "message"),
     [
         ({"trainable": True, "lr": -1e-5}, "members.a: lr=-1e-05 is below 0"),
-        ({"lr": 1e-5}, "members.a: lr=1e-05: it is frozen; set trainable=true"),
+        ({"lr": 1e-5}, "members.a: lr=1e-05: the member is frozen; set trainable=true"),
     ],
 )
 def test_rates_that_say_nothing_are_refused(options: dict[str, object], message: str) -> None:

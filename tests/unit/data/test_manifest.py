@@ -201,7 +201,7 @@ def test_no_table(tmp_path: Path) -> None:
 def test_one_video_with_two_labels(tmp_path: Path, second: str) -> None:
     text = f"video,mos,mos_std,split,group\na.mp4,3,,train,g\n{second}\n"
     message = refused(table(tmp_path, text, "a.mp4"))
-    assert "stands twice with different values, in line 2 (mos 3, train, group 'g')" in message
+    assert "is listed twice with different values, line 2 (mos 3, train, group 'g')" in message
     assert "and line 3 (mos " in message and message.endswith("keep one of them")
 
 
