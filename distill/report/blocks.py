@@ -108,6 +108,29 @@ class Lines:
 
 
 @dataclass(frozen=True)
+class Answers:
+    """What a reader asks first, and a few sentences on each."""
+
+    kind: ClassVar[str] = "answers"
+    items: Sequence[tuple[str, Sequence[str]]]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Blocks under a heading that opens them.
+
+    Attributes:
+        title, note: of the heading.
+        blocks: of any kind but this.
+    """
+
+    kind: ClassVar[str] = "fold"
+    title: str
+    blocks: Sequence[Any]
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Facts:
     """Names and values."""
 

@@ -5,6 +5,8 @@ from typing import Any
 
 from distill.evaluation.telling import notes_of
 from distill.report import agreement_plots as plots
+from distill.report import answers
+from distill.report.answers_of_runs import of_labels, of_training
 from distill.report.blocks import (
     Cell,
     Figure,
@@ -81,7 +83,7 @@ def _of_one(run: RunFolder) -> Section:
         if other is not main:
             ends = interval(other.row.get("low"), other.row.get("high"))
             value = fixed(other.row.get("srcc"))
-            tiles.insert(1, Tile(f"SRCC, {SPLITS.get(other.split, other.split)}", value, ends))
+            tiles.append(Tile(f"SRCC, {SPLITS.get(other.split, other.split)}", value, ends))
     budget = run.result.get("budget")
     held = f", budget {gmacs(budget)}" if is_number(budget) else ""
     if is_number(main.row.get("gmacs")):
@@ -91,7 +93,8 @@ def _of_one(run: RunFolder) -> Section:
         steps = run.result.get("steps")
         note = count(int(steps), "step") if is_number(steps) else ""
         tiles.append(Tile("training", f"{run.result['minutes']:.1f} min", note))
-    blocks: list[Any] = [Tiles(tiles)]
+    told = answers.of_evaluation if run.kind == "evaluate" else of_training
+    blocks: list[Any] = [told(run), Tiles(tiles)]
     blocks += kvq(run)
     name = f"the {main.name}" if main.name in ("teacher", "student") else main.name
     return Section(
@@ -103,11 +106,11 @@ def _of_one(run: RunFolder) -> Section:
 def _tiles(subject: Subject) -> list[Tile]:
     row = subject.row
     fitted = fixed(row.get("plcc_fitted"))
+    of = f", {SPLITS.get(subject.split, subject.split)}" if subject.split else ""
     return [
-        Tile(f"SRCC, {SPLITS.get(subject.split, subject.split)}" if subject.split else "SRCC",
-             fixed(row.get("srcc")), interval(row.get("low"), row.get("high"))),
-        Tile("PLCC", fixed(row.get("plcc")), f"{_ends(row, 'plcc')} fitted {fitted}".strip()),
-        Tile("RMSE", fixed(row.get("rmse_raw")), f"fitted {fixed(row.get('rmse'))}"),
+        Tile(f"SRCC{of}", fixed(row.get("srcc")), interval(row.get("low"), row.get("high"))),
+        Tile(f"PLCC{of}", fixed(row.get("plcc")), f"{_ends(row, 'plcc')} fitted {fitted}".strip()),
+        Tile(f"RMSE{of}", f"{fixed(row.get('rmse_raw'))}", f"MOS; fitted {fixed(row.get('rmse'))}"),
     ]  # fmt: skip
 
 
@@ -138,12 +141,12 @@ def _of_several(run: RunFolder) -> Section:
         others.append([*named, *(num(r.get(key)) for key in keys), num(r.get("params_m"), 2)])
     # Together they would be wider than a page.
     words = frozenset({"model", "data"})
-    columns = "model|data|SRCC|95%|PLCC|PLCC 95%|RMSE|GMACs|videos|contents".split("|")
+    columns = "model|data|SRCC|95% of SRCC|PLCC|95% of PLCC|RMSE|GMACs|videos|contents".split("|")
     table = Table(
         columns, rows, words,
-        note="PLCC and RMSE are of the scores as they are. Bold: highest SRCC of a table, which is"
-        " no verdict; those stand above.",
-    ).without_constant("data", "PLCC 95%", "videos", "contents")  # fmt: skip
+        note="95%: interval over source contents. PLCC and RMSE (in MOS) are of the scores as they"
+        " are. Bold: the highest SRCC, which is no verdict; Compared to what has those.",
+    ).without_constant("data", "95% of PLCC", "videos", "contents")  # fmt: skip
     columns = ["model", "data", "PLCC fitted", "RMSE fitted", "KRCC", "same-content pairs",
                "NTIRE 2023", "M parameters"]  # fmt: skip
     more = Table(
@@ -161,7 +164,8 @@ def _of_several(run: RunFolder) -> Section:
         "result", "Result",
         f"{count(len(names), 'model')} on {'; '.join(tables)}: trust a verdict that says better,"
         " not a difference of two numbers, since the models are compared on the same contents.",
-        [*verdicts(run), table, more, figure, *comparisons(run), *kvq(run)],
+        [answers.of_evaluation(run), *verdicts(run), figure, table, *comparisons(run), more,
+         *kvq(run)],
     )  # fmt: skip
 
 
@@ -187,5 +191,5 @@ def _of_labels(run: RunFolder) -> Section | None:
         tiles.append(Tile("waiting for videos", f"{result['data_wait']:.0%}", "of the time"))
     return Section(
         "result", "Result", "What the teacher said of the pool; where its members differ much, its"
-        " label is worth less.", [Tiles(tiles)],
+        " label is worth less.", [of_labels(run), Tiles(tiles)],
     )  # fmt: skip

@@ -12,6 +12,7 @@ import numpy as np
 from distill.evaluation.names import short_names
 from distill.evaluation.predictions import HEADER
 from distill.report.text import is_number, number
+from distill.resampling import interval_over_contents
 from distill.runs import PREDICTIONS
 
 SPLITS = {"val": "validation", "test": "test", "train": "training"}
@@ -116,7 +117,7 @@ def trained(path: Path, role: str, result: dict[str, Any], spec: dict[str, Any])
     cost = {name: result.get(name) for name in ("gmacs", "params_m")}
     data = (spec.get("provenance") or {}).get("data")
     table = Path(str(data)).parent.name if data else ""
-    for split in ("val", "test"):
+    for split in ("test", "val"):  # what the training never saw comes first
         measured = result.get(split) or {}
         row = {key.removeprefix(f"{split} "): value for key, value in measured.items()}
         row |= {"low": row.get("srcc low"), "high": row.get("srcc high"), **cost}
@@ -124,9 +125,12 @@ def trained(path: Path, role: str, result: dict[str, Any], spec: dict[str, Any])
         videos = read_videos(path / PREDICTIONS.format(split))
         if measured or videos:
             row["contents"] = len({video.group for video in videos}) or None
-            found.append(
-                Subject(role, table, split, row, videos, picture if picture.is_file() else None)
-            )
+            shown_ = picture if picture.is_file() else None
+            subject = Subject(role, table, split, row, videos, shown_)
+            if not is_number(row["low"]) and len(videos) > 2:
+                ends = interval_over_contents(subject.scores, subject.mos, subject.groups)
+                row |= {"low": ends.low, "high": ends.high}
+            found.append(subject)
     return found
 
 

@@ -10,6 +10,13 @@ _HARMFUL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\uffff\ud800-\udfff]"
 )
 
+_HYPHEN = re.compile(r"(?<=[ \[])-(?=\d)")
+
+
+def minus(text: str) -> str:
+    """Text whose negative numbers have a minus in the place of a hyphen."""
+    return _HYPHEN.sub("−", text)
+
 
 def clean(text: Any) -> str:
     """Text with a visible mark in the place of letters that steer a display."""
