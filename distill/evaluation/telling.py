@@ -50,13 +50,22 @@ def notes_of(rows: Sequence[dict[str, Any]]) -> list[str]:
         every = dict.fromkeys(text for row in own for text in row["notes"])
         common = [text for text in every if all(text in row["notes"] for row in own)]
         told += [f"{table}: {text}" for text in common]
+        known: dict[str, list[str]] = {}  # a note without its model's name -> such models
         for row in own:
-            some = [text for text in row["notes"] if text not in common]
-            # What a model learned from names both by itself.
             name = row["name"]
-            told += [
-                text if f" {name} " in f" {text} " else f"{name}, {table}: {text}" for text in some
-            ]
+            for text in row["notes"]:
+                if text in common:
+                    continue
+                # What a model learned from names both by itself, and mostly begins with the model.
+                rest = text.removeprefix(f"{name} ")
+                if rest != text:
+                    known.setdefault(rest, []).append(name)
+                elif f" {name} " in f" {text} ":
+                    told.append(text)
+                else:
+                    told.append(f"{name}, {table}: {text}")
+        for rest, names in known.items():
+            told.append(f"{'each of ' if len(names) > 1 else ''}{', '.join(names)} {rest}")
     return told
 
 

@@ -9,7 +9,7 @@ from distill.evaluation.breakdowns import DERIVED
 from distill.report.blocks import Answers
 from distill.report.folder import RunFolder
 from distill.report.subjects import Subject, shown
-from distill.report.text import count, fixed, gmacs, interval, is_number
+from distill.report.text import command, count, fixed, gmacs, interval, is_number, listed
 from distill.report.verdicts import Pair, paired
 from distill.resampling import FEW_CONTENTS
 
@@ -23,23 +23,25 @@ _NO_TEST = "does not test it"  # of what ``distill.stages.overlap`` notes
 def of_evaluation(run: RunFolder) -> Answers:
     """Answers from the rows, the verdicts and the breakdowns of an evaluation."""
     tables = list(dict.fromkeys(s.where for s in run.subjects))
-    good, compared, trust, then = [], [], [], []
+    good, compared, trust = [], [], []
     for where in tables[:_TABLES]:
         own = [s for s in run.subjects if s.where == where]
         best = highest(own)
+        before = f"{where}: " if len(tables) > 1 else ""
         if best is None:
-            good.append(f"No SRCC is defined on {where}: its scores or MOS are constant.")
+            good.append(f"{before}no SRCC is defined, since scores or MOS are constant.")
             continue
-        on = f" on {where}" if len(tables) > 1 else ""
-        good.append(f"{best.name}: {quality(best)}{on}.")
-        compared += _compared(run, best, own, on)
-        trust += trusted(own, on)
+        good.append(f"{before}{best.name}, {quality(best)}.")
+        found = _compared(run, best, own)
+        if before:  # of each table what matters most
+            compared += [before + text for text in found[:1]]
+            trust.append(before + " ".join(trusted(own)))
+        else:
+            compared += [*found, *without_model(best)]
+            trust += trusted(own)
     if len(tables) > _TABLES:
         good.append(f"{count(len(tables) - _TABLES, 'more table')} below.")
-    then += _next(run)
-    return Answers(
-        [(GOOD, good), (COMPARED, list(dict.fromkeys(compared))), (TRUST, trust), (NEXT, then)]
-    )
+    return Answers([(GOOD, good), (COMPARED, compared), (TRUST, trust), (NEXT, _next(run))])
 
 
 def highest(subjects: Sequence[Subject]) -> Subject | None:
@@ -54,32 +56,29 @@ def quality(subject: Subject) -> str:
     ends = interval(row.get("low"), row.get("high"))
     told = f"SRCC {fixed(row.get('srcc'))} {ends}".strip()
     if is_number(row.get("rmse_raw")) and row.get("calibrated") is not False:
-        told += f", a score is off by {fixed(row['rmse_raw'], 2)} MOS (RMSE)"
+        told += f", typical error {fixed(row['rmse_raw'], 2)} MOS (RMSE)"
     return f"{told}, {gmacs(row['gmacs'])} GMACs a video" if row.get("gmacs") else told
 
 
-def without_model(subject: Subject) -> str:
-    """The error of who knows only the mean MOS; empty where that is not known."""
+def without_model(subject: Subject) -> list[str]:
+    """The error of who knows only the mean MOS; nothing where that is not known."""
     if len(subject.videos) < 3 or subject.row.get("calibrated") is False:
-        return ""
-    return f"The mean MOS for every video would be off by {fixed(float(subject.mos.std()), 2)}."
+        return []
+    off = fixed(float(subject.mos.std()), 2)
+    return [f"To say the mean MOS of every video would be an error of {off} (RMSE)."]
 
 
-def _compared(run: RunFolder, best: Subject, own: Sequence[Subject], on: str) -> list[str]:
-    told = []
+def _compared(run: RunFolder, best: Subject, own: Sequence[Subject]) -> list[str]:
     pairs = [p for p in paired(run) if p.statistic == "SRCC" and p.data in ("", best.table)]
     pairs = [p for p in pairs if best.name in (p.first, p.other)]
-    if pairs:
-        beaten = [_other(p, best.name) for p in pairs if p.apart]
-        unsure = {_other(p, best.name): p for p in pairs if not p.apart}
-        if beaten:
-            told.append(f"{best.name} is shown to be better than {_listed(beaten)}{on}.")
-        if unsure:
-            told.append(f"{best.name} is not told apart from {_listed(list(unsure))}{on}.")
-        told += _cheaper(best, own, unsure)
-    elif len(own) == 1:
-        told.append("This page has one model: bundles=[A,B] compares two on the same videos.")
-    return [*told, text] if (text := without_model(best)) else told
+    if not pairs:
+        alone = "This page has one model: bundles=[A,B] compares two on the same videos."
+        return [alone] if len(own) == 1 else []
+    beaten = [_other(p, best.name) for p in pairs if p.apart]
+    unsure = {_other(p, best.name): p for p in pairs if not p.apart}
+    parts = [f"shown to be better than {listed(beaten)}"] if beaten else []
+    parts += [f"not told apart from {listed(list(unsure))}"] if unsure else []
+    return [f"{best.name} is {', and '.join(parts)}.", *_cheaper(best, own, unsure)]
 
 
 def _cheaper(best: Subject, own: Sequence[Subject], unsure: dict[str, Pair]) -> list[str]:
@@ -97,17 +96,17 @@ def _cheaper(best: Subject, own: Sequence[Subject], unsure: dict[str, Pair]) -> 
     return [f"{least.name} takes {costs}; its SRCC may be up to {fixed(lower, 2)} lower."]
 
 
-def trusted(subjects: Sequence[Subject], on: str = "") -> list[str]:
+def trusted(subjects: Sequence[Subject]) -> list[str]:
     """What speaks for and against the numbers of one table."""
     told = []
     seen = [s.name for s in subjects if _no_test(s)]
     if seen:
-        who = "Every model" if len(seen) == len(subjects) > 1 else _listed(seen)
-        told.append(f"No: {who} knows these videos{on}, by training or by choice.")
+        who = "every model" if len(seen) == len(subjects) > 1 else listed(seen)
+        told.append(f"No, {who} was trained or chosen on videos of it.")
     row = subjects[0].row
     videos, contents = row.get("n"), row.get("contents")
     if is_number(videos) and is_number(contents):
-        size = f"{count(int(videos), 'video')} of {count(int(contents), 'content')}{on}"
+        size = f"{count(int(videos), 'video')} of {count(int(contents), 'content')}"
         few = f": too few, {FEW_CONTENTS} contents are needed." if contents < FEW_CONTENTS else ""
         wide = [s.row["high"] - s.row["low"] for s in subjects if is_number(s.row.get("low"))]
         width = f"; the 95% interval of an SRCC is {max(wide):.2f} wide." if wide else "."
@@ -116,7 +115,7 @@ def trusted(subjects: Sequence[Subject], on: str = "") -> list[str]:
 
 
 def _next(run: RunFolder) -> list[str]:
-    told = []
+    told: list[str] = []
     if any(_no_test(s) for s in run.subjects):
         told.append(
             "Test on videos that no model knows: split=test, or another table with"
@@ -129,7 +128,7 @@ def _next(run: RunFolder) -> list[str]:
         bundle = str(best.row.get("bundle", "")) if best else ""
         rivals = [p for p in paired(run) if best and best.name in (p.first, p.other)]
         if bundle and all(pair.apart for pair in rivals if pair.statistic == "SRCC"):
-            told.append(f"Deploy it: python export.py --bundle {shlex.quote(bundle)}")
+            told.append(command("Deploy it:", f"python export.py --bundle {shlex.quote(bundle)}"))
         elif bundle:
             told.append("More contents tell models apart; or take the cheapest of these.")
     return [*told, *_weakest(run), "Look at the largest errors, under Videos."]
@@ -149,9 +148,10 @@ def _weakest(run: RunFolder) -> list[str]:
         return []
     row: dict[str, Any] = max(rows, key=lambda row: abs(row["bias"]))
     way = "high" if row["bias"] > 0 else "low"
-    kind = f"{row['column']} {row['value'] or '(empty)'}"
+    kind = f"{row['column']} = {row['value'] or '(empty)'}"
     off = fixed(abs(row["bias"]), 2)
-    return [f"{best.name} scores {kind} {off} too {way} ({count(int(row['n']), 'video')})."]
+    many = count(int(row["n"]), "video")
+    return [f"{best.name} scores {kind} {off} MOS too {way} on average ({many})."]
 
 
 def few_contents(subject: Subject) -> bool:
@@ -167,10 +167,3 @@ def _no_test(subject: Subject) -> bool:
 
 def _other(pair: Pair, name: str) -> str:
     return pair.other if pair.first == name else pair.first
-
-
-def _listed(names: Sequence[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``; of many the first and how many more."""
-    if len(names) > 4:
-        return f"{', '.join(names[:3])} and {len(names) - 3} others"
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

@@ -19,7 +19,7 @@ from distill.report.answers import (
 from distill.report.blocks import Answers
 from distill.report.folder import RunFolder, teacher_of
 from distill.report.subjects import Subject, by_place
-from distill.report.text import count, fixed, gmacs, interval, is_number, minus, number
+from distill.report.text import command, count, fixed, gmacs, interval, is_number, minus, number
 
 
 def of_training(run: RunFolder) -> Answers:
@@ -39,20 +39,20 @@ def of_training(run: RunFolder) -> Answers:
         trust.append(f"Quote the test: validation (SRCC {held}) chose and calibrated the weights.")
     if run.problems:
         trust.append(f"{count(len(run.problems), 'video')} left out, with reasons below.")
-    compared = [text for text in (_beside_teacher(run), without_model(main)) if text]
+    compared = [*_beside_teacher(run), *without_model(main)]
     return Answers([(GOOD, good), (COMPARED, compared), (TRUST, trust), (NEXT, _next(run, main))])
 
 
-def _beside_teacher(run: RunFolder) -> str:
+def _beside_teacher(run: RunFolder) -> list[str]:
     """The paired verdict on the videos of validation that the student and its teacher scored."""
     teacher = teacher_of(run) if run.kind == "train_student" else None
     student = next((s for s in run.subjects if s.split == "val"), None)
     if teacher is None or student is None:
-        return ""
+        return []
     first, other = by_place(student.videos), by_place(teacher.videos)
     both = [place for place in first if place in other]
     if len(both) < 3:
-        return ""
+        return []
     chosen = [first[place] for place in both]
     scores = {
         "the student": [video.score for video in chosen],
@@ -61,21 +61,20 @@ def _beside_teacher(run: RunFolder) -> str:
     groups = [video.group or video.video for video in chosen]
     rows = compare(scores, [video.mos for video in chosen], groups, "validation")
     words = next(str(row["verdict"]) for row in rows if row["statistic"] == "srcc")
-    return f"{minus(words[0].upper() + words[1:])}."
+    return [f"{minus(words[0].upper() + words[1:])}."]
 
 
 def _next(run: RunFolder, main: Subject) -> list[str]:
     bundle = shlex.quote(str(run.path / "bundle"))
-    told = []
+    told: list[str] = []
     if few_contents(main):
         told.append("Add videos of other contents, not more versions of the same.")
     if run.kind == "train_teacher":
-        told.append(f"Label a pool: python pseudo_label.py teacher_bundle={bundle} pool=FOLDER")
+        line = f"python pseudo_label.py teacher_bundle={bundle} pool=FOLDER"
+        told.append(command("Label a pool:", line))
     else:
-        told.append(
-            f"Compare it with what you have, on the same videos: python evaluate.py"
-            f" bundles=[{bundle},OTHER]"
-        )
+        line = f"python evaluate.py bundles=[{bundle},OTHER]"
+        told.append(command("Compare it with what you have, on the same videos:", line))
     return [*told, "Look at the largest errors, under Videos."] if main.videos else told
 
 
@@ -88,16 +87,16 @@ def of_labels(run: RunFolder) -> Answers:
         good.append(f"Scores from {fixed(result['low'], 2)} to {fixed(result.get('high'), 2)}.")
     teacher = teacher_of(run)
     compared = ["The teacher's run is not in its place: there is no MOS to compare with."]
-    trust = []
+    trust: list[str] = []
     if teacher is not None and teacher.videos:
         low, high = float(teacher.mos.min()), float(teacher.mos.max())
         compared = [f"MOS of the teacher's validation: {fixed(low, 2)} to {fixed(high, 2)}."]
         trust.append(f"As far as the teacher; on its validation: {quality(teacher)}.")
     if is_number(result.get("spread")):
         spread = fixed(result["spread"], 2)
-        trust.append(f"Its members differ by {spread} in the mean; most where you see Doubt.")
+        trust.append(f"Its members differ by {spread} in the mean: see Doubt for where.")
     store = shlex.quote(str(result.get("store") or run.path / "store"))
-    then = [f"Train on them: python train_student.py +budget=120 labels={store}"]
+    then = [command("Train on them:", f"python train_student.py +budget=120 labels={store}")]
     if failed:
         then.append(f"{count(failed, 'video')} failed: the reasons are under Pseudo-labels.")
     return Answers([(GOOD, good), (COMPARED, compared), (TRUST, trust), (NEXT, then)])
@@ -122,9 +121,11 @@ def of_sweep(run: RunFolder) -> Answers | None:
     )
     bundles = ",".join(str(row.get("bundle") or "BUNDLE") for row in (best, cheap))
     trust = ["Choose by validation, then quote the test of that one: the best of many is lucky."]
-    then = [f"Whether they differ: python evaluate.py {shlex.quote(f'bundles=[{bundles}]')}"]
+    line = f"python evaluate.py {shlex.quote(f'bundles=[{bundles}]')}"
+    then = [command("Whether the two differ:", line)]
     if cheap is best:
-        then = [f"Deploy it: python export.py --bundle {shlex.quote(str(best.get('bundle')))}"]
+        line = f"python export.py --bundle {shlex.quote(str(best.get('bundle')))}"
+        then = [command("Deploy it:", line)]
     return Answers([(GOOD, good), (COMPARED, compared), (TRUST, trust), (NEXT, then)])
 
 

@@ -1,7 +1,9 @@
 """The section on pseudo-labels: their distribution, their doubt, and what was left out."""
 
 import math
+import re
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from distill.runs import PREDICTIONS
 _READ = 100_000  # labels that are held in memory
 _SHOWN = 12
 _REASONS = 20
+_NUMBER = re.compile(r"(?<![\w.])\d+\.\d+(?![\w.])")  # a measurement, and no name or count
 
 
 def pseudo_labels(run: RunFolder, frames: Frames) -> Section | None:
@@ -92,9 +95,11 @@ def _tables(run: RunFolder, labels: list[Label]) -> list[Table]:
     )
     reasons.update(label.reason for label in labels if label.status != "ok")
     if reasons:
-        rows = [[Cell(reason), whole(n)] for reason, n in reasons.most_common(_REASONS)]
+        rows = [[Cell(reason), whole(n)] for reason, n in alike(reasons).most_common(_REASONS)]
         tables.append(Table(["reason", "videos"], rows, frozenset({"reason"}), "Left out, and why"))
     kinds = run.choice.get("kinds") or []
+    several = Counter(str(row["kind"]) for row in kinds)
+    kinds = [row for row in kinds if several[str(row["kind"])] > 1]  # one class is all videos
     if kinds:
         acted = [name for name in ("kept", "weighed", "dropped") if name in kinds[0]]
         rows = [
@@ -106,6 +111,27 @@ def _tables(run: RunFolder, labels: list[Label]) -> list[Table]:
         columns = ["kind", "class", "videos", *acted, "mean score", "mean deviation"]
         tables.append(Table(columns, rows, frozenset({"kind", "class"}), "By kind of video"))
     return tables
+
+
+def alike(reasons: Mapping[str, int]) -> Counter[str]:
+    """Reasons that differ in their numbers alone are one, with the range of each number.
+
+    Args:
+        reasons: reason -> videos.
+    """
+    found: dict[str, list[tuple[list[str], int]]] = {}
+    for reason, videos in reasons.items():
+        found.setdefault(_NUMBER.sub("\0", reason), []).append((_NUMBER.findall(reason), videos))
+    told: Counter[str] = Counter()
+    for shape, cases in found.items():
+        parts = shape.split("\0")
+        text = parts[0]
+        columns = zip(*(numbers for numbers, _ in cases), strict=True)
+        for column, after in zip(columns, parts[1:], strict=True):
+            low, high = min(column, key=float), max(column, key=float)
+            text += (low if low == high else f"{low} to {high}") + after
+        told[text] += sum(videos for _, videos in cases)
+    return told
 
 
 def _disputed(run: RunFolder, usable: list[Label], frames: Frames) -> list[Cards]:

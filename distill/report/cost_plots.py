@@ -135,6 +135,8 @@ def _names(plot: Plot, points: Sequence[Point], letters: int) -> None:
     """Names beside the marks, each where it hides the least; left out where there is no room."""
     taken = [(plot.px(p.gmacs) - 7, plot.py(p.srcc) - 7, plot.px(p.gmacs) + 7, plot.py(p.srcc) + 7)
              for p in points]  # fmt: skip
+    taken += [(plot.px(p.gmacs) - 2, plot.py(p.high), plot.px(p.gmacs) + 2, plot.py(p.low))
+              for p in points if np.isfinite(p.low) and np.isfinite(p.high)]  # fmt: skip
     for point in points:
         if point.kind == "measured" and len(points) > _NAMED:  # the table and the tips name them
             continue

@@ -1,6 +1,7 @@
 """The top of the page: what was measured, how sure it is, and what a reader must know first."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from distill.evaluation.telling import notes_of
@@ -145,7 +146,7 @@ def _of_several(run: RunFolder) -> Section:
     table = Table(
         columns, rows, words,
         note="95%: interval over source contents. PLCC and RMSE (in MOS) are of the scores as they"
-        " are. Bold: the highest SRCC, which is no verdict; Compared to what has those.",
+        " are. Bold: the highest SRCC, which alone is no verdict.",
     ).without_constant("data", "95% of PLCC", "videos", "contents")  # fmt: skip
     columns = ["model", "data", "PLCC fitted", "RMSE fitted", "KRCC", "same-content pairs",
                "NTIRE 2023", "M parameters"]  # fmt: skip
@@ -154,19 +155,32 @@ def _of_several(run: RunFolder) -> Section:
         note="Fitted is after a 4-parameter logistic on these very videos, as most papers print"
         " it.",
     ).without_constant("data", "NTIRE 2023")  # fmt: skip
-    picture = plots.dots(run.subjects, wide=True) + plots.dots(run.subjects, wide=False)
-    sure = any(is_number(s.row.get("low")) for s in run.subjects)
-    title = "SRCC with 95% over contents" if sure else "SRCC; no interval"
-    figure = Figures([Figure(title, picture, style="full")])
     names = list(dict.fromkeys(s.name for s in run.subjects))
     tables = list(dict.fromkeys(s.where for s in run.subjects))
     return Section(
         "result", "Result",
         f"{count(len(names), 'model')} on {'; '.join(tables)}: trust a verdict that says better,"
         " not a difference of two numbers, since the models are compared on the same contents.",
-        [answers.of_evaluation(run), *verdicts(run), figure, table, *comparisons(run), more,
+        [answers.of_evaluation(run), *verdicts(run), _dots(run.subjects), table, *comparisons(run), more,
          *kvq(run)],
     )  # fmt: skip
+
+
+def _dots(subjects: Sequence[Subject]) -> Figures:
+    """SRCC and its interval, a figure for each table."""
+    tables: dict[str, list[Subject]] = {}
+    for subject in subjects:
+        tables.setdefault(subject.where, []).append(subject)
+    figures = []
+    for where, own in tables.items():
+        sure = any(is_number(s.row.get("low")) for s in own)
+        title = "SRCC with its 95% interval over contents" if sure else "SRCC; no interval"
+        if len(tables) > 1:
+            figures.append(Figure(f"{where}: {title}", plots.dots(own)))
+        else:
+            both = plots.dots(own, "wide") + plots.dots(own, "narrow")
+            figures.append(Figure(title, both, style="full"))
+    return Figures(figures)
 
 
 def _ends(row: dict[str, Any], statistic: str) -> str:
