@@ -53,19 +53,17 @@ def notes_of(rows: Sequence[dict[str, Any]]) -> list[str]:
         known: dict[str, list[str]] = {}  # a note without its model's name -> such models
         for row in own:
             name = row["name"]
-            for text in row["notes"]:
-                if text in common:
-                    continue
+            for text in (text for text in row["notes"] if text not in common):
                 # What a model learned from names both by itself, and mostly begins with the model.
                 rest = text.removeprefix(f"{name} ")
                 if rest != text:
                     known.setdefault(rest, []).append(name)
-                elif f" {name} " in f" {text} ":
-                    told.append(text)
                 else:
-                    told.append(f"{name}, {table}: {text}")
+                    alone = f" {name} " in f" {text} "
+                    known.setdefault(text if alone else f"{name}, {table}: {text}", [])
         for rest, names in known.items():
-            told.append(f"{'each of ' if len(names) > 1 else ''}{', '.join(names)} {rest}")
+            each = "Each of " if len(names) > 1 else ""
+            told.append(f"{each}{', '.join(names)} {rest}" if names else rest)
     return told
 
 

@@ -132,10 +132,11 @@ class Fold:
 
 @dataclass(frozen=True)
 class Facts:
-    """Names and values."""
+    """Names and values, to copy; with the style ``prose`` to read."""
 
     kind: ClassVar[str] = "facts"
     items: Sequence[tuple[str, str]]
+    style: str = ""
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def pseudo_labels(run: RunFolder, frames: Frames) -> Section | None:
     blocks: list[Any] = []
     figures = _figures(run, usable)
     if figures:
-        blocks.append(Figures(figures))
+        blocks.append(Figures(figures, "thirds" if len(figures) == 3 else ""))
     blocks += _tables(run, labels)
     blocks += _disputed(run, usable, frames)
     if not blocks:

@@ -174,12 +174,12 @@ def _dots(subjects: Sequence[Subject]) -> Figures:
     figures = []
     for where, own in tables.items():
         sure = any(is_number(s.row.get("low")) for s in own)
-        title = "SRCC with its 95% interval over contents" if sure else "SRCC; no interval"
+        note = "Lines: 95% over source contents." if sure else "No intervals."
         if len(tables) > 1:
-            figures.append(Figure(f"{where}: {title}", plots.dots(own)))
+            figures.append(Figure(f"SRCC on {where}", plots.dots(own), note))
         else:
             both = plots.dots(own, "wide") + plots.dots(own, "narrow")
-            figures.append(Figure(title, both, style="full"))
+            figures.append(Figure("SRCC", both, note, style="full"))
     return Figures(figures)
 
 

@@ -142,10 +142,13 @@ class Plot:
         )
 
     def render(self, style: str = "") -> Markup:
-        """The ``svg`` element."""
+        """The ``svg`` element; one whose marks say something takes the focus of a keyboard."""
+        # A small plot is part of a card, which is a button.
+        told = style != "spark" and any("data-tip=" in part for part in self.parts)
+        focus = Markup(' tabindex="0"') if told else Markup("")
         return (
-            Markup('<svg class="plot {}" role="img" aria-label="{}" viewBox="0 0 {} {}">').format(
-                style, clean(self.alt), _n(self.width), _n(self.height)
+            Markup('<svg class="plot {}" role="img"{} aria-label="{}" viewBox="0 0 {} {}">').format(
+                style, focus, clean(self.alt), _n(self.width), _n(self.height)
             )
             + Markup("").join(self.parts)
             + Markup("</svg>")

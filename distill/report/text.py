@@ -25,6 +25,12 @@ def clean(text: Any) -> str:
     return _HARMFUL.sub("\ufffd", str(text))
 
 
+def breakable(text: Any) -> Markup:
+    """Text whose long names may go on in the next line after an underscore or a slash."""
+    parts = re.split(r"(?<=[_/])(?=[^_/])", clean(text))
+    return Markup("<wbr>").join(parts)
+
+
 def command(words: str, line: str) -> Markup:
     """Words, and after them a line to type."""
     return Markup("{} <code>{}</code>").format(clean(words), clean(line))

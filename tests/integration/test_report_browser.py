@@ -119,7 +119,7 @@ def test_the_main_table_fits_a_laptop(browser: Any, tmp_path: Path) -> None:
     )
     assert len(widths) >= 2 and all(wide <= room for wide, room in widths)
     heads = page.locator("#result table").first.locator("th").all_inner_texts()
-    assert len(heads) == 10 and {"PLCC 95%", "videos", "contents"} <= set(heads)
+    assert len(heads) == 10 and {"95% of PLCC", "videos", "contents"} <= set(heads)
     page.context.close()
 
 

@@ -22,7 +22,7 @@ from distill.report.subjects import Subject, Video
 from tests.helpers import report_folders as made
 from tests.helpers.grey_videos import Grey
 
-VOID = {"meta", "img", "br", "hr", "line", "path", "circle", "rect", "polygon"}
+VOID = {"meta", "img", "br", "hr", "line", "path", "circle", "rect", "polygon", "wbr"}
 
 
 class Page(HTMLParser):
@@ -49,7 +49,10 @@ class Page(HTMLParser):
         assert self.open.pop() == tag, f"</{tag}> closes another element"
 
     def handle_data(self, data: str) -> None:
-        if data.strip():
+        if self.elements and self.elements[-1][0] == "wbr":  # a name goes on
+            tag, before = self.texts.pop()
+            self.texts.append((tag, before + data.rstrip()))
+        elif data.strip():
             self.texts.append((self.open[-1] if self.open else "", data.strip()))
 
     def of(self, tag: str) -> list[dict[str, str | None]]:
@@ -114,7 +117,7 @@ def test_an_evaluation_has_every_section(tmp_path: Path) -> None:
     found = page(made.evaluation(tmp_path / "run", models=2, tables=2))
     assert found.sections == [
         "result", "across", "agreement", "against", "breakdown", "cost", "videos", "problems",
-        "provenance",
+        "words", "provenance",
     ]  # fmt: skip
     words = found.words
     assert "model 0 <i> is better than model 1 <i> on table 0" in words
@@ -132,7 +135,9 @@ def test_an_evaluation_has_every_section(tmp_path: Path) -> None:
 
 def test_a_student_has_its_own_sections(tmp_path: Path) -> None:
     found = page(made.student(tmp_path / "run"))
-    assert found.sections == ["result", "agreement", "cost", "learning", "videos", "provenance"]
+    assert found.sections == [
+        "result", "agreement", "cost", "learning", "videos", "words", "provenance",
+    ]  # fmt: skip
     words = found.words
     assert "Demo data only" in words and "Not calibrated: student" in words
     assert "budget 120" in words and "[0.700, 0.950]" in words
@@ -141,7 +146,7 @@ def test_a_student_has_its_own_sections(tmp_path: Path) -> None:
 
 def test_a_sweep_says_what_was_not_trained(tmp_path: Path) -> None:
     found = page(made.sweep(tmp_path / "run"))
-    assert found.sections == ["runs", "cost", "provenance"]
+    assert found.sections == ["runs", "cost", "words", "provenance"]
     assert "<b>no student is so small</b>" in found.words
     assert "clips, validation" in found.words and "clips, test" in found.words
 
@@ -149,7 +154,7 @@ def test_a_sweep_says_what_was_not_trained(tmp_path: Path) -> None:
 def test_labels_show_their_doubt_and_what_failed(tmp_path: Path) -> None:
     teacher = made.student(tmp_path / "teacher")
     found = page(made.labels(tmp_path / "run", teacher))
-    assert found.sections == ["result", "labels", "speed", "provenance"]
+    assert found.sections == ["result", "labels", "speed", "words", "provenance"]
     words = found.words
     assert "<b>torn</b>" in words and not found.of("b")
     assert "MOS of validation (24)" in words  # of the teacher, beside the labels
@@ -222,7 +227,7 @@ def test_sections_without_data_vanish(tmp_path: Path) -> None:
     result = json.loads((folder / "result.json").read_text())
     (folder / "result.json").write_text(json.dumps({"rows": result["rows"], "pairs": []}))
     (folder / "run.json").unlink()
-    assert page(folder).sections == ["result", "cost", "provenance"]
+    assert page(folder).sections == ["result", "cost", "words", "provenance"]
 
 
 def test_an_evaluation_of_older_versions_is_read(tmp_path: Path) -> None:
@@ -342,7 +347,7 @@ def test_legends_name_only_what_is_drawn() -> None:
     by_half = plots.residuals(subject, "kind", ["a"] * 16, 100)
     assert "mean, 95% over contents" in by_half and "whisker" in by_half
     bare = Subject("m", "t", "test", {"srcc": 0.5, "low": None, "high": None})
-    assert "95%" not in plots.dots([bare], wide=True)
+    assert "95%" not in plots.dots([bare], "wide")
 
 
 def test_kinds_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
