@@ -1,6 +1,6 @@
 """What an evaluation prints."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from distill.resampling import FEW_CONTENTS
@@ -17,7 +17,8 @@ def told(result: dict[str, Any], by: Sequence[str], worst: bool) -> str:
     rows, pairs = result["rows"], result["pairs"]
     parts = [_agreement(rows)]
     parts.append("\n".join(f"note: {text}" for text in notes_of(rows)))
-    parts.append("\n".join(pair["verdict"] for pair in pairs))
+    notes = [text for row in rows for text in row["notes"]]
+    parts.append("\n".join(without_notes(pair["verdict"], notes) for pair in pairs))
     apart = [pair for pair in pairs if pair["contents"] >= FEW_CONTENTS]
     if len(apart) > 2:  # one pair has two: by SRCC and by PLCC
         parts.append(
@@ -33,6 +34,19 @@ def told(result: dict[str, Any], by: Sequence[str], worst: bool) -> str:
     parts.append(_kvq(result.get("kvq", [])))
     parts.append("\n".join(f"plot: {row['plot']}" for row in rows))
     return "\n\n".join(part for part in parts if part)
+
+
+def without_notes(verdict: str, notes: Iterable[str]) -> str:
+    """A verdict that points at the notes which it repeats; for where these stand above it.
+
+    Args:
+        verdict: of ``distill.evaluation.comparisons``.
+        notes: of the rows of its table.
+    """
+    said = verdict
+    for note in notes:
+        said = said.replace(f"; but {note}", "")
+    return verdict if said == verdict else f"{said}; but see the notes above"
 
 
 def notes_of(rows: Sequence[dict[str, Any]]) -> list[str]:

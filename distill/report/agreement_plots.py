@@ -79,8 +79,11 @@ def calibration(subject: Subject) -> Markup:
     mos, scores, groups = subject.mos, subject.scores, subject.groups
     bins = equal_bins(scores, min(8, max(2, len(scores) // 6)))
     means = [mean_over_contents(mos[at], [groups[i] for i in at]) for at in bins]
-    ends = [e for m in means for e in (m.low, m.high, m.value)]
-    axis = Axis.around([*ends, *(float(scores[at].mean()) for at in bins)])
+    # Of few contents an interval may be wider than all MOS: it ends where they do.
+    least, most = float(mos.min()), float(mos.max())
+    ends = [min(max(e, least), most) for m in means for e in (m.low, m.high) if np.isfinite(e)]
+    middles = [v for m, at in zip(means, bins, strict=True) for v in (m.value, scores[at].mean())]
+    axis = Axis.around([*ends, *map(float, middles)])
     plot = Plot(
         f"Calibration of {subject.name}, {subject.where}: mean MOS of {len(bins)} bins of scores",
         Axis(axis.low, axis.high, "mean score of a bin"), Axis(axis.low, axis.high, "mean MOS"),
@@ -93,7 +96,7 @@ def calibration(subject: Subject) -> Markup:
         x = float(scores[at].mean())
         points.append((x, mean.value))
         if np.isfinite(mean.low):
-            plot.line([(x, mean.low), (x, mean.high)], "c1 whisker")
+            plot.line([(x, max(mean.low, least)), (x, min(mean.high, most))], "c1 whisker")
     plot.line(points, "c1 faint")
     for (x, y), mean in zip(points, means, strict=True):
         plot.mark(
@@ -185,7 +188,7 @@ def dots(subjects: Sequence[Subject], style: str = "") -> Markup:
     for number, (subject, value, low, high) in enumerate(rows):
         level = len(rows) - number - 0.66
         name = subject.name
-        plot.text(plot.left, plot.py(level) - 13, short(name, 100 if wide else 48), "name start")
+        plot.text(plot.left, plot.py(level) - 13, short(name, 100 if wide else 40), "name start")
         if value is None:
             plot.text(plot.left, plot.py(level) + 4, "no number", "tick start")
             continue

@@ -64,8 +64,10 @@ def without_model(subject: Subject) -> list[str]:
     """The error of who knows only the mean MOS; nothing where that is not known."""
     if len(subject.videos) < 3 or subject.row.get("calibrated") is False:
         return []
-    off = fixed(float(subject.mos.std()), 2)
-    return [f"To say the mean MOS of every video would be an error of {off} (RMSE)."]
+    off, own = float(subject.mos.std()), shown(subject.row, "rmse_raw", "rmse")
+    if own > off:
+        return [f"Worse than the mean MOS for every video, an error of {fixed(off, 2)} (RMSE)."]
+    return [f"The mean MOS for every video would be an error of {fixed(off, 2)} (RMSE)."]
 
 
 def _compared(run: RunFolder, best: Subject, own: Sequence[Subject]) -> list[str]:

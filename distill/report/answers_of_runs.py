@@ -91,12 +91,14 @@ def of_labels(run: RunFolder) -> Answers:
     if teacher is not None and teacher.videos:
         low, high = float(teacher.mos.min()), float(teacher.mos.max())
         compared = [f"MOS of the teacher's validation: {fixed(low, 2)} to {fixed(high, 2)}."]
-        trust.append(f"As far as the teacher; on its validation: {quality(teacher)}.")
+        trust.append(f"No more than the teacher, on its validation: {quality(teacher)}.")
     if is_number(result.get("spread")):
         spread = fixed(result["spread"], 2)
         trust.append(f"Its members differ by {spread} in the mean: see Doubt for where.")
     store = shlex.quote(str(result.get("store") or run.path / "store"))
-    then = [command("Train on them:", f"python train_student.py +budget=120 labels={store}")]
+    then: list[str] = [
+        command("Train on them:", f"python train_student.py +budget=120 labels={store}")
+    ]
     if failed:
         then.append(f"{count(failed, 'video')} failed: the reasons are under Pseudo-labels.")
     return Answers([(GOOD, good), (COMPARED, compared), (TRUST, trust), (NEXT, then)])
@@ -117,7 +119,8 @@ def of_sweep(run: RunFolder) -> Answers | None:
     compared = [f"The cheapest is {_student(cheap)}."] if cheap is not best else []
     left = len(run.sweep) - len(rows)
     compared.append(
-        f"{count(len(rows), 'student')} trained" + (f", {left} not (see Runs)." if left else ".")
+        f"{count(len(rows), 'student')} trained"
+        + (f", {left} not, as told below." if left else ".")
     )
     bundles = ",".join(str(row.get("bundle") or "BUNDLE") for row in (best, cheap))
     trust = ["Choose by validation, then quote the test of that one: the best of many is lucky."]

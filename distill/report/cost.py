@@ -56,7 +56,7 @@ def sweep(run: RunFolder) -> Section | None:
     """The runs of a sweep, those that were not trained with the reason."""
     if run.kind != "sweep":
         return None
-    columns = ["run", "GMACs", "M parameters", "val SRCC", "val PLCC", "test SRCC", "95% of test", "note"]
+    columns = "run|GMACs|M parameters|val SRCC|val PLCC|test SRCC|95% of test|note".split("|")
     rows = []
     for row in run.sweep:
         low, high = number(row.get("test_low")), number(row.get("test_high"))

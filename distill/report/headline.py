@@ -161,8 +161,8 @@ def _of_several(run: RunFolder) -> Section:
         "result", "Result",
         f"{count(len(names), 'model')} on {'; '.join(tables)}: trust a verdict that says better,"
         " not a difference of two numbers, since the models are compared on the same contents.",
-        [answers.of_evaluation(run), *verdicts(run), _dots(run.subjects), table, *comparisons(run), more,
-         *kvq(run)],
+        [answers.of_evaluation(run), *verdicts(run), _dots(run.subjects), table,
+         *comparisons(run), more, *kvq(run)],
     )  # fmt: skip
 
 
@@ -180,7 +180,7 @@ def _dots(subjects: Sequence[Subject]) -> Figures:
         else:
             both = plots.dots(own, "wide") + plots.dots(own, "narrow")
             figures.append(Figure("SRCC", both, note, style="full"))
-    return Figures(figures)
+    return Figures(figures, "thirds" if len(figures) == 3 else "")
 
 
 def _ends(row: dict[str, Any], statistic: str) -> str:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from distill.data.reader import VideoReader
 from distill.errors import ReportError
-from distill.report.agreement import across, against, agreement, breakdown
+from distill.report.agreement import across, against, agreement
 from distill.report.blocks import Section
 from distill.report.choice import pseudo_labels
 from distill.report.closing import problems, provenance, when
@@ -20,6 +20,7 @@ from distill.report.cost import accuracy_and_cost, sweep
 from distill.report.folder import RunFolder, read_folder
 from distill.report.frames import Frames
 from distill.report.headline import banners, headline
+from distill.report.kinds import breakdown
 from distill.report.learning import learning
 from distill.report.text import breakable, clean
 from distill.report.videos import videos

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from distill.evaluation.telling import without_notes
 from distill.report.blocks import Cell, Lines, Table, num
 from distill.report.folder import RunFolder
 from distill.report.text import fixed, interval, is_number, minus
@@ -99,11 +100,8 @@ def _sentences(run: RunFolder) -> list[Pair]:
 
 
 def _told(run: RunFolder, pair: Pair) -> str:
-    words = pair.words
-    for note in {note for s in run.subjects for note in s.row.get("notes") or []}:
-        words = words.replace(f"; but {note}", "")
-    words = words if words == pair.words else f"{words}; but see above what it is worth"
-    return minus(words)
+    notes = [note for s in run.subjects for note in s.row.get("notes") or []]
+    return minus(without_notes(pair.words, notes))
 
 
 def paired(run: RunFolder) -> list[Pair]:

@@ -50,8 +50,8 @@ def _of(subject: Subject, each: int, frames: Frames) -> list[Cards]:
         return [_card(video, names[video.video], scale, frames, spread) for video in chosen]
 
     groups = [
-        Cards("Worst", "Largest difference between score and MOS; the badge is score minus MOS.", cards(found[:each])),
-        Cards("Best", "Smallest difference.", cards(found[: -each - 1 : -1])),
+        Cards("Worst", "Largest error; the badge is score minus MOS.", cards(found[:each])),
+        Cards("Best", "Smallest error.", cards(found[: -each - 1 : -1])),
     ]
     spread = [video for video in found if math.isfinite(video.spread)]
     if spread:

@@ -153,6 +153,43 @@ def test_a_tap_on_a_phone_says_it_too(browser: Any, pages: dict[str, Path]) -> N
     page.context.close()
 
 
+def test_arrow_keys_go_from_mark_to_mark(browser: Any, pages: dict[str, Path]) -> None:
+    page, wrong = opened(browser, pages["evaluation"], "desktop")
+    plot = page.locator("#agreement svg.plot").first
+    plot.focus()
+    tip = page.locator("#tip")
+    said = []
+    for key in ("ArrowRight", "ArrowRight", "ArrowLeft", "End", "Home"):
+        page.keyboard.press(key)
+        assert plot.locator(".pointed").count() == 1
+        said.append(tip.inner_text())
+    assert said[0] == said[2] == said[4] and len({*said}) == 3
+    scores = [float(re.findall(r"score (\S+)", text)[0].replace("−", "-")) for text in said]
+    assert scores[0] <= scores[1] <= scores[3]  # from left to right
+    page.keyboard.press("Escape")
+    assert tip.is_hidden()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Tab")
+    assert tip.is_hidden()
+    assert wrong == []
+    page.context.close()
+
+
+def test_paper_has_no_folds(browser: Any, pages: dict[str, Path]) -> None:
+    page, wrong = opened(browser, pages["evaluation"], "desktop")
+    folds = page.locator("details")
+    folds.first.locator("summary").first.click()
+    states = "(folds) => folds.map((fold) => fold.open)"
+    before = folds.evaluate_all(states)
+    assert before[0] and not all(before)
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert all(folds.evaluate_all(states))
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert folds.evaluate_all(states) == before
+    assert wrong == []
+    page.context.close()
+
+
 def test_tables_sort_by_value(browser: Any, pages: dict[str, Path]) -> None:
     page, _ = opened(browser, pages["sweep"], "desktop")
     table = page.locator("#runs table")

@@ -13,7 +13,7 @@ from distill.errors import ConfigError
 from distill.evaluation.agreement import STATISTICS, agreement
 from distill.evaluation.comparisons import compare, verdict
 from distill.evaluation.names import short_names
-from distill.evaluation.telling import aligned, notes_of, told
+from distill.evaluation.telling import aligned, notes_of, told, without_notes
 from distill.metrics import plcc, srcc
 from distill.resampling import FEW_CONTENTS, Interval
 
@@ -145,6 +145,26 @@ def test_a_note_names_its_model_whatever_that_is_called() -> None:
     rows = [{"name": "in", "table_name": "X", "notes": ["no interval"]}]
     rows += [{"name": "b", "table_name": "X", "notes": ["b learned from X"]}]
     assert notes_of(rows) == ["in, X: no interval", "b learned from X"]
+
+
+def test_a_note_of_several_models_is_one() -> None:
+    rows = [
+        {"name": name, "table_name": "X", "notes": [f"{name} learned from X", "few contents"]}
+        for name in ("a", "b", "c")
+    ]
+    rows[2]["notes"] = ["few contents", "c knows X"]
+    assert notes_of(rows) == [
+        "X: few contents", "Each of a, b learned from X", "c knows X",
+    ]  # fmt: skip
+
+
+def test_a_verdict_points_at_the_notes_that_it_repeats() -> None:
+    notes = ["a learned from X", "b learned from X"]
+    assert without_notes("a is better; but a learned from X; but b learned from X", notes) == (
+        "a is better; but see the notes above"
+    )
+    assert without_notes("a is better", notes) == "a is better"
+    assert without_notes("a is better; but z", notes) == "a is better; but z"
 
 
 def test_what_is_printed() -> None:
