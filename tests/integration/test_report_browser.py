@@ -156,6 +156,7 @@ def test_a_tap_on_a_phone_says_it_too(browser: Any, pages: dict[str, Path]) -> N
 def test_arrow_keys_go_from_mark_to_mark(browser: Any, pages: dict[str, Path]) -> None:
     page, wrong = opened(browser, pages["evaluation"], "desktop")
     plot = page.locator("#agreement svg.plot").first
+    in_view(plot)
     plot.focus()
     tip = page.locator("#tip")
     said = []
