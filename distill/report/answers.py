@@ -5,6 +5,8 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
+from markupsafe import Markup
+
 from distill.evaluation.breakdowns import DERIVED
 from distill.report.blocks import Answers
 from distill.report.folder import RunFolder
@@ -14,6 +16,7 @@ from distill.report.verdicts import Pair, paired
 from distill.resampling import FEW_CONTENTS
 
 GOOD, COMPARED, TRUST, NEXT = "How good?", "Compared to what?", "Can I trust it?", "What next?"
+LOOK = Markup('Look at the largest errors, under <a href="#videos">Videos</a>.')
 _TABLES = 3  # that are told of
 _CHEAPER = 0.9  # of the GMACs of the best: what is worth a word
 _VIDEOS = 10  # of a kind whose bias is told
@@ -133,7 +136,8 @@ def _next(run: RunFolder) -> list[str]:
             told.append(command("Deploy it:", f"python export.py --bundle {shlex.quote(bundle)}"))
         elif bundle:
             told.append("More contents tell models apart; or take the cheapest of these.")
-    return [*told, *_weakest(run), "Look at the largest errors, under Videos."]
+    told += _weakest(run)
+    return [*told, LOOK] if any(s.videos for s in run.subjects) else told
 
 
 def _weakest(run: RunFolder) -> list[str]:

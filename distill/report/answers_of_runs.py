@@ -9,6 +9,7 @@ from distill.evaluation.comparisons import compare
 from distill.report.answers import (
     COMPARED,
     GOOD,
+    LOOK,
     NEXT,
     TRUST,
     few_contents,
@@ -75,7 +76,7 @@ def _next(run: RunFolder, main: Subject) -> list[str]:
     else:
         line = f"python evaluate.py bundles=[{bundle},OTHER]"
         told.append(command("Compare it with what you have, on the same videos:", line))
-    return [*told, "Look at the largest errors, under Videos."] if main.videos else told
+    return [*told, LOOK] if main.videos else told
 
 
 def of_labels(run: RunFolder) -> Answers:

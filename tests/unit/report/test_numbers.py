@@ -197,6 +197,17 @@ def test_data_sets_never_share_a_panel() -> None:
     assert "RQ-VQA" not in panels[1][1]
 
 
+def test_intervals_of_one_cost_stand_beside_each_other() -> None:
+    axis = Axis(0.1, 100, log=True)
+    points = [Point("a", "d", 1.5, 0.8, low=0.7, high=0.9),
+              Point("b", "d", 1.5, 0.7, low=0.6, high=0.8), Point("c", "d", 1.5, 0.7),
+              Point("d", "d", 3.0, 0.7, low=0.6, high=0.8)]  # fmt: skip
+    places = cost_plots.beside(points, axis, 0.01)
+    assert places[2:] == [1.5, pytest.approx(3.0)]
+    assert axis.share(places[1]) - axis.share(places[0]) == pytest.approx(0.01)
+    assert axis.share(places[1]) + axis.share(places[0]) == pytest.approx(2 * axis.share(1.5))
+
+
 def test_published_and_measured_points_have_sources() -> None:
     for point in [*cost_plots.published(), *cost_plots.measured()]:
         assert point.source and 0 < point.srcc < 1, point
