@@ -1,9 +1,7 @@
 """The section on pseudo-labels: their distribution, their doubt, and what was left out."""
 
 import math
-import re
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +11,13 @@ from distill.report.blocks import Card, Cards, Cell, Figure, Figures, Section, T
 from distill.report.folder import RunFolder
 from distill.report.frames import Frames
 from distill.report.subjects import read_videos
+from distill.report.reasons import alike
 from distill.report.text import fixed, number, short_names
 from distill.runs import PREDICTIONS
 
 _READ = 100_000  # labels that are held in memory
 _SHOWN = 12
 _REASONS = 20
-_NUMBER = re.compile(r"(?<![\w.])\d+\.\d+(?![\w.])")  # a measurement, and no name or count
 
 
 def pseudo_labels(run: RunFolder, frames: Frames) -> Section | None:
@@ -111,27 +109,6 @@ def _tables(run: RunFolder, labels: list[Label]) -> list[Table]:
         columns = ["kind", "class", "videos", *acted, "mean score", "mean deviation"]
         tables.append(Table(columns, rows, frozenset({"kind", "class"}), "By kind of video"))
     return tables
-
-
-def alike(reasons: Mapping[str, int]) -> Counter[str]:
-    """Reasons that differ in their numbers alone are one, with the range of each number.
-
-    Args:
-        reasons: reason -> videos.
-    """
-    found: dict[str, list[tuple[list[str], int]]] = {}
-    for reason, videos in reasons.items():
-        found.setdefault(_NUMBER.sub("\0", reason), []).append((_NUMBER.findall(reason), videos))
-    told: Counter[str] = Counter()
-    for shape, cases in found.items():
-        parts = shape.split("\0")
-        text = parts[0]
-        columns = zip(*(numbers for numbers, _ in cases), strict=True)
-        for column, after in zip(columns, parts[1:], strict=True):
-            low, high = min(column, key=float), max(column, key=float)
-            text += (low if low == high else f"{low} to {high}") + after
-        told[text] += sum(videos for _, videos in cases)
-    return told
 
 
 def _disputed(run: RunFolder, usable: list[Label], frames: Frames) -> list[Cards]:

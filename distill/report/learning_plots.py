@@ -11,7 +11,8 @@ from distill.report.statistics import running_mean, thinned
 from distill.report.svg import Plot, legend
 from distill.report.text import fixed, number
 
-_COLOURS = ("c1", "c2", "c3", "c4", "c5", "c6")
+# Also without colour they differ.
+_STYLES = ("c1", "c2", "c3 dashed", "c4 dotted", "c5 long", "c6 mixed")
 _MOST = 300  # points of a line
 _LEAST = 0.1  # range of an axis of correlations: less is noise of a validation set
 _ALONE = ("data_wait",)  # not parts of the loss
@@ -112,12 +113,13 @@ def _lines(
     plot.grid()
     keys = []
     for at, (name, line) in enumerate(drawn.items()):
-        colour = _COLOURS[at % len(_COLOURS)] + (" dashed" if at >= len(_COLOURS) else "")
-        plot.line(line, f"{colour} thick" if at == 0 else colour)
+        style = _STYLES[at % len(_STYLES)]
+        colour = style.split()[0]
+        plot.line(line, f"{style} thick" if at == 0 else style)
         # Lines carry no words of their own: some of their points do.
         for i in thinned(len(line), 40):
             x, y = line[i]
             tip = f"{name}\n{over} {x:.0f}: {fixed(y, digits)}"
             plot.mark(x, y, f"{colour} solid" if dots else "ghost", tip, r=3)
-        keys.append((colour, "line", name))
+        keys.append((f"{style} thick" if at == 0 else style, "line", name))
     return plot.render() + (legend(keys) if len(keys) > 1 else Markup(""))

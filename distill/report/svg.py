@@ -166,7 +166,7 @@ def legend(entries: Sequence[tuple[str, str, str]]) -> Markup:
         "square": '<rect x="3.5" y="2.5" width="9" height="9"',
         "diamond": '<polygon points="8,1.5 13.5,7 8,12.5 2.5,7"',
         "triangle": '<polygon points="8,2 13,11.5 3,11.5"',
-        "line": '<path d="M1 7H15"',
+        "line": '<path d="M-2 7H18"',
     }
     out = Markup("")
     for style, shape, words in entries:

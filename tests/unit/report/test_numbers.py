@@ -14,8 +14,8 @@ from scipy.stats import ttest_1samp
 from distill.report import cost_plots, learning_plots
 from distill.report.axes import Axis
 from distill.report.blocks import Cell, Table
-from distill.report.choice import alike
 from distill.report.cost_plots import Point
+from distill.report.reasons import alike
 from distill.report.statistics import equal_bins, mean_over_contents, running_mean, thinned
 from distill.report.text import (
     breakable,

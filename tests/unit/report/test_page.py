@@ -127,6 +127,9 @@ def test_an_evaluation_has_every_section(tmp_path: Path) -> None:
     assert "By processing" in words and "By file size" in words and "[0.100, 0.900] *" in words
     assert "–: too few videos for a correlation." in words
     assert "60 videos could not be used" in words and "10 more are in" in words
+    assert "The first 50 of them" in [text for tag, text in found.texts if tag == "summary"]
+    cells = [text for tag, text in found.texts if tag == "td"]
+    assert "60" in cells  # of one reason
     assert "0123456789abcdef, with changes that are not committed" in words
     assert "2026-05-01 12:00:00+02:00" in words
     assert "KVQ, test — other videos, not comparable with the above" in words
