@@ -1,8 +1,9 @@
 """What an evaluation prints."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from distill.evaluation.comparisons import STATISTICS
 from distill.resampling import FEW_CONTENTS
 
 
@@ -18,7 +19,7 @@ def told(result: dict[str, Any], by: Sequence[str], worst: bool) -> str:
     parts = [_agreement(rows)]
     parts.append("\n".join(f"note: {text}" for text in notes_of(rows)))
     notes = [text for row in rows for text in row["notes"]]
-    parts.append("\n".join(without_notes(pair["verdict"], notes) for pair in pairs))
+    parts += _comparisons(pairs, notes)
     apart = [pair for pair in pairs if pair["contents"] >= FEW_CONTENTS]
     if len(apart) > 2:  # one pair has two: by SRCC and by PLCC
         parts.append(
@@ -96,6 +97,32 @@ def _agreement(rows: Sequence[dict[str, Any]]) -> str:
         "|contents"
     ).split("|")
     return aligned(header, table)
+
+
+def _comparisons(pairs: Sequence[dict[str, Any]], notes: Sequence[str]) -> list[str]:
+    """Of one pair every verdict; of more those that tell two models apart, and all as a table."""
+    if len(pairs) <= len(STATISTICS):
+        return ["\n".join(without_notes(pair["verdict"], notes) for pair in pairs)]
+    apart = [pair["verdict"] for pair in pairs if is_apart(pair)]
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for pair in pairs:
+        sign = f"{pair['difference']:+.3f}" if pair["difference"] == pair["difference"] else "-"
+        told = f"{sign} {ends(pair['low'], pair['high'])}{' *' if is_apart(pair) else ''}"
+        rows.setdefault((pair["first"], pair["other"], pair["table_name"]), []).append(told)
+    heads = [f"{title} [95%, paired]" for title in STATISTICS.values()]
+    table = aligned(
+        ["first", "minus", "table", *heads], [[*names, *told] for names, told in rows.items()]
+    )
+    if not apart:
+        return ["no two models are told apart: their intervals hold zero, or have too few contents",
+                table]  # fmt: skip
+    return ["\n".join(without_notes(verdict, notes) for verdict in apart), f"{table}\n* told apart"]
+
+
+def is_apart(pair: Mapping[str, Any]) -> bool:
+    """Whether a comparison tells two models apart: enough contents, an interval without zero."""
+    low, high = pair["low"], pair["high"]
+    return bool(pair["contents"] >= FEW_CONTENTS and (low > 0 or high < 0))
 
 
 def _breakdowns(rows: Sequence[dict[str, Any]]) -> str:

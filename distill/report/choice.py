@@ -10,8 +10,8 @@ from distill.report import label_plots as plots
 from distill.report.blocks import Card, Cards, Cell, Figure, Figures, Section, Table, num, whole
 from distill.report.folder import RunFolder
 from distill.report.frames import Frames
-from distill.report.subjects import read_videos
 from distill.report.reasons import alike
+from distill.report.subjects import read_videos
 from distill.report.text import fixed, number, short_names
 from distill.runs import PREDICTIONS
 

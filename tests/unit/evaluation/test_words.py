@@ -167,6 +167,25 @@ def test_a_verdict_points_at_the_notes_that_it_repeats() -> None:
     assert without_notes("a is better; but z", notes) == "a is better; but z"
 
 
+def test_of_several_pairs_the_sure_have_a_sentence_and_all_a_row() -> None:
+    scores, mos, groups = data(3)
+    pairs = compare(scores, mos, groups, "X")
+    result = {"rows": [], "pairs": pairs, "breakdowns": [], "worst": []}
+    for pair in pairs[2:]:
+        pair |= {"difference": 0.25, "low": -0.125, "high": 0.5}
+    pairs[-1] |= {"low": 0.125, "contents": FEW_CONTENTS - 1}
+    sure = [pair["verdict"] for pair in pairs[:2]]
+    lines = told(result, [], worst=False).splitlines()
+    assert [line for line in lines if "is better than" in line] == sure
+    rows = [line.split() for line in lines if line.startswith(("first", "m0", "m1"))][2:]
+    assert rows[0][:3] == ["first", "minus", "table"] and len(rows) == 4
+    assert rows[1][:3] == ["m0", "m1", "X"] and rows[1].count("*") == 2
+    assert rows[2] == "m0 m2 X +0.250 [-0.125, 0.500] +0.250 [-0.125, 0.500]".split()
+    assert rows[3] == "m1 m2 X +0.250 [-0.125, 0.500] +0.250 [0.125, 0.500]".split()
+    result["pairs"] = pairs[2:]
+    assert "\n\nno two models are told apart" in told(result, [], worst=False)
+
+
 def test_what_is_printed() -> None:
     scores, mos, groups = data(3)
     rows = [
