@@ -65,20 +65,17 @@ def notes_of(rows: Sequence[dict[str, Any]]) -> list[str]:
         every = dict.fromkeys(text for row in own for text in row["notes"])
         common = [text for text in every if all(text in row["notes"] for row in own)]
         told += [f"{table}: {text}" for text in common]
-        known: dict[str, list[str]] = {}  # a note without its model's name -> such models
+        known: dict[str, list[str]] = {}  # a note with a mark for its model's name -> such models
         for row in own:
             name = row["name"]
             for text in (text for text in row["notes"] if text not in common):
-                # What a model learned from names both by itself, and mostly begins with the model.
-                rest = text.removeprefix(f"{name} ")
-                if rest != text:
-                    known.setdefault(rest, []).append(name)
-                else:
-                    alone = f" {name} " in f" {text} "
-                    known.setdefault(text if alone else f"{name}, {table}: {text}", [])
-        for rest, names in known.items():
-            each = "Each of " if len(names) > 1 else ""
-            told.append(f"{each}{', '.join(names)} {rest}" if names else rest)
+                # What a model learned from names both by itself.
+                before, named, after = f" {text} ".partition(f" {name} ")
+                shape = f"{before} \0 {after}" if named else f"\0, {table}: {text}"
+                known.setdefault(shape.strip(), []).append(name)
+        for shape, names in known.items():
+            each = "Each of " if shape.startswith("\0") else "each of "
+            told.append(shape.replace("\0", f"{each if len(names) > 1 else ''}{', '.join(names)}"))
     return told
 
 

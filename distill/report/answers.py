@@ -20,7 +20,8 @@ LOOK = Markup('Look at the largest errors, under <a href="#videos">Videos</a>.')
 _TABLES = 3  # that are told of
 _CHEAPER = 0.9  # of the GMACs of the best: what is worth a word
 _VIDEOS = 10  # of a kind whose bias is told
-_NO_TEST = "does not test it"  # of what ``distill.stages.overlap`` notes
+# Of what ``distill.stages.overlap`` notes.
+_NO_TEST, _UNKNOWN = "does not test it", "nobody knows whether"
 
 
 def of_evaluation(run: RunFolder) -> Answers:
@@ -108,6 +109,8 @@ def trusted(subjects: Sequence[Subject]) -> list[str]:
     if seen:
         who = "every model" if len(seen) == len(subjects) > 1 else listed(seen)
         told.append(f"No, {who} was trained or chosen on videos of it.")
+    elif any(_UNKNOWN in str(note) for s in subjects for note in s.row.get("notes") or []):
+        told.append("Nobody knows whether a model was trained on it: see above.")
     row = subjects[0].row
     videos, contents = row.get("n"), row.get("contents")
     if is_number(videos) and is_number(contents):

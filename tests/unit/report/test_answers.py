@@ -83,6 +83,11 @@ def test_a_table_that_a_model_knows_is_no_test() -> None:
     assert found[NEXT].startswith("Test on videos that no model knows: split=test")
 
 
+def test_a_model_of_unknown_origin_is_told() -> None:
+    note = told("a", "T", {}, 40, unknown="its run is not here")
+    assert "Nobody knows whether" in answers([model("a", 0.8, notes=[note])])[TRUST]
+
+
 def test_an_error_above_that_of_the_mean_is_told() -> None:
     assert (
         "Worse than the mean MOS for every video, an error of 2.00"
