@@ -56,7 +56,9 @@ _GIVEN = (
     " only if their scale is that of the MOS"
 )
 # Of a result's row: names and paths, which stay here, and what is no single value.
-_NO_FIGURES = "bundle name role table table_name warning notes plot predictions intervals".split()
+_NO_FIGURES = (
+    "bundle name role table table_name warning notes plot predictions intervals doubted".split()
+)
 
 
 def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:

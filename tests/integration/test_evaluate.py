@@ -20,8 +20,8 @@ from tests.helpers.video_files import make_clip
 
 ROW = set(
     "bundle name role table table_name split srcc krcc plcc plcc_fitted rmse rmse_raw pair_accuracy"
-    " ntire2023 n contents intervals low high warning notes calibrated demo gmacs params_m plot"
-    " predictions".split()
+    " ntire2023 n contents intervals doubted low high warning notes calibrated demo gmacs params_m"
+    " plot predictions".split()
 )
 PAIR = set("first other table_name statistic difference low high verdict contents".split())
 PART = set(
@@ -83,6 +83,7 @@ def test_the_contract_of_a_run_folder(
         assert (row["n"], row["contents"], row["calibrated"], row["demo"]) == (48, 12, True, False)
         assert set(row["intervals"]) == ROW & set(row["intervals"]) and len(row["intervals"]) == 8
         told = np.array([files[row["name"]][name] for name in MOS])
+        assert row["doubted"] == ["rmse", "rmse_raw"]  # of 12 contents
         assert row["srcc"] == pytest.approx(srcc(told, list(MOS.values())))
         assert row["rmse_raw"] == pytest.approx(
             np.sqrt(np.mean((LINE(told) - list(MOS.values())) ** 2)), abs=1e-5
