@@ -106,7 +106,7 @@ class Run:
         """Write a JSON file; NaN becomes null."""
         if not first_process():
             return
-        text = json.dumps(_plain(value), indent=2, default=str, allow_nan=False)
+        text = json.dumps(plain(value), indent=2, default=str, allow_nan=False)
         (self.folder / name).write_text(text + "\n", encoding="utf-8")
 
 
@@ -116,12 +116,12 @@ def first_process() -> bool:
     return all(os.environ.get(name, "0") == "0" for name in names)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """The same with null in the place of NaN and infinity, which JSON does not have."""
     if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
+        return {key: plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
+        return [plain(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -90,6 +90,11 @@ def of_demo(spec: dict[str, Any]) -> bool:
     return is_demo(spec["provenance"].get("data"))
 
 
+def of_vmaf(spec: dict[str, Any]) -> bool:
+    """Whether its labels are VMAF of processed copies, as make_ladder.py writes them."""
+    return spec["provenance"].get("labels") == "vmaf" and not of_demo(spec)
+
+
 def is_demo(table: str | Path | None) -> bool:
     """Whether a table is the embedded data's, by the folder that it is made in; None is none."""
     return table is not None and _DEMO.fullmatch(Path(table).parent.name) is not None
@@ -124,6 +129,17 @@ def uncalibrated(fingerprint: str) -> str:
         "\n! their order may be right, their scale says nothing. Labelled videos calibrate it:"
         "\n! python train_teacher.py with the same teacher, training=none data=manifest"
         f" data.manifest=TABLE.csv\n{bar}"
+    )
+
+
+def vmaf_only(fingerprint: str) -> str:
+    """What to say of a bundle that learned computed labels; nobody can miss it."""
+    bar = "!" * 88
+    return (
+        f"{bar}\n! VMAF: bundle {fingerprint} learned VMAF of processed copies, nobody's opinions:"
+        "\n! its scores tell how far a video is from a good original, not how people like it."
+        "\n! Videos with MOS mend that: python train_teacher.py data=manifest"
+        f"\n! data.manifest=TABLE.csv 'data.also=[LADDER/manifest.csv]'\n{bar}"
     )
 
 

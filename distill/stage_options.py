@@ -127,7 +127,9 @@ class EvaluateConfig(StageConfig):
     """``python evaluate.py``.
 
     Attributes:
-        bundles: bundle folders; empty takes the newest student, or else the newest teacher.
+        bundles: bundle folders, or anybody's scores as a .csv, .tsv or .parquet with the columns
+            filename (or video) and score; empty takes the newest student, or else the newest
+            teacher.
         manifests: tables of videos, or public sets as NAME:FOLDER (konvid_1k:/data/konvid); empty
             takes ``data``.
         split: of the tables; data.as_split=test takes the whole of each.

@@ -13,6 +13,8 @@ from scipy.stats import kendalltau
 
 from distill.logistic import fit_logistic4
 
+OfGroups = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+Statistic = str | OfGroups  # a name, or a function of what ``statistic_of_groups`` takes after it
 PAIR_GAP = 0.04  # labels of a pair must differ by more to count as ordered
 
 
@@ -134,12 +136,16 @@ def check_statistic(name: str) -> None:
 
 
 def statistic_of_groups(
-    name: str, x: np.ndarray, y: np.ndarray, codes: np.ndarray, multiplicity: np.ndarray
+    statistic: Statistic,
+    x: np.ndarray,
+    y: np.ndarray,
+    codes: np.ndarray,
+    multiplicity: np.ndarray,
 ) -> np.ndarray:
     """A statistic of resamples of whole groups.
 
     Args:
-        name: one of ``STATISTICS``.
+        statistic: one of ``STATISTICS``, or a function of the other arguments.
         x, y: (N,) predictions and labels.
         codes: (N,) group of each row, from 0 to G - 1.
         multiplicity: (D, G), how often each resample has each group; whole numbers.
@@ -147,8 +153,10 @@ def statistic_of_groups(
     Returns:
         (D,); nan where the statistic is undefined.
     """
-    if name != "pair_accuracy":
-        return _ROWS[name](x, y, multiplicity[:, codes])
+    if callable(statistic):
+        return statistic(x, y, codes, multiplicity)
+    if statistic != "pair_accuracy":
+        return _ROWS[statistic](x, y, multiplicity[:, codes])
     right, pairs = group_pairs(x, y, codes, PAIR_GAP)
     with np.errstate(invalid="ignore"):
         return (multiplicity @ right) / (multiplicity @ pairs)

@@ -85,6 +85,16 @@ class Manifest:
         """Rows of one split, in the table's order."""
         return [row for row in self.rows if row.split == name]
 
+    @property
+    def labels(self) -> str:
+        """``vmaf`` where each is 1 + 4 VMAF / 100 of the row's column ``vmaf``; else ``mos``.
+
+        make_ladder.py writes such tables: nobody has given an opinion on their videos.
+        """
+        labelled = [row for row in self.rows if math.isfinite(row.mos)]
+        computed = bool(labelled) and all(map(_is_vmaf, labelled))
+        return "vmaf" if computed else "mos"
+
     def hide_labels(self, keep_groups: int) -> "Manifest":
         """Keep the labels of the first ``keep_groups`` train contents (sorted by name).
 
@@ -129,6 +139,13 @@ class Manifest:
             else:
                 problems.append(_held_out(self.path, row, name))
         return replace(self, rows=rows, problems=problems, split_made_up=False)
+
+
+def _is_vmaf(row: Row) -> bool:
+    try:
+        return abs(row.mos - 1 - 4 * float(row.extra.get("vmaf", "")) / 100) < 1e-3
+    except ValueError:
+        return False
 
 
 def split_by_group(manifest: Manifest, labelled: Iterable[str]) -> Manifest:

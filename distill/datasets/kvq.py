@@ -79,8 +79,17 @@ def _record(path: Path, line: int, name: str, score: str) -> Record:
     count, value = int(match[2]), number(path, line, score, "score")
     if not 1 <= count <= PUBLISHED.sizes[split][1]:
         raise ManifestError(f"{path}, line {line}: KVQ's {split} has no video {match[2]}")
-    first = (count - 1) // VERSIONS * VERSIONS + 1
     return Record(
         path, line, f"{split}/{match[2]}.mp4", value, part=split, split=split,
-        group=f"{split}/{first:04d}", why=_NO_SCORE if math.isnan(value) else "",
+        group=_content(split, count), why=_NO_SCORE if math.isnan(value) else "",
     )  # fmt: skip
+
+
+def content_of(name: str) -> str | None:
+    """Source content of a video, ``test/0001`` of ``test/0007.mp4``; None: no name of KVQ's."""
+    match = _NAME.fullmatch(name)
+    return _content((match[1] or "").lower(), int(match[2])) if match else None
+
+
+def _content(split: str, count: int) -> str:
+    return f"{split}/{(count - 1) // VERSIONS * VERSIONS + 1:04d}"

@@ -26,9 +26,11 @@ from distill.specification import (
     demo_only,
     is_export,
     of_demo,
+    of_vmaf,
     read_spec,
     score_range_of,
     uncalibrated,
+    vmaf_only,
 )
 
 RUNTIMES = ("auto", "torch", ONNX, INT8)
@@ -70,13 +72,17 @@ class Scorer:
             reasons.append("UNCALIBRATED: the network's own scale, no MOS")
         if self.demo:
             reasons.append("DEMO: learned from the demo data only, no MOS")
+        if of_vmaf(self.spec):
+            reasons.append("VMAF: learned VMAF of processed copies, nobody's opinions")
         return "; ".join(reasons)
 
     @property
     def banner(self) -> str:
         """The same, so that nobody can miss it, and what to do; empty where they are."""
         told = [uncalibrated(self.fingerprint)] if self.calibration is None else []
-        return "\n".join([*told, *([demo_only(self.fingerprint)] if self.demo else [])])
+        told += [demo_only(self.fingerprint)] if self.demo else []
+        told += [vmaf_only(self.fingerprint)] if of_vmaf(self.spec) else []
+        return "\n".join(told)
 
     def calibrated(self, raw: float) -> float:
         """A raw score on the MOS scale."""

@@ -6,8 +6,9 @@ from itertools import combinations
 from typing import Any
 
 from distill.resampling import FEW_CONTENTS, Interval, difference_over_contents
+from distill.weighted_statistics import OfGroups, Statistic
 
-STATISTICS = {"srcc": "SRCC", "plcc": "PLCC"}
+TITLES = {"kvq": "KVQ score", "srcc": "SRCC", "plcc": "PLCC"}
 
 
 def compare(
@@ -16,9 +17,10 @@ def compare(
     groups: Sequence[str],
     table_name: str,
     notes: Mapping[str, str] | None = None,
+    kvq: OfGroups | None = None,
     **options: Any,
 ) -> list[dict[str, Any]]:
-    """Every pair of models on one table, by SRCC and by PLCC.
+    """Every pair of models on one table, by SRCC and by PLCC, and by the KVQ challenge's score.
 
     Args:
         scores: name of a model -> (N,) calibrated scores, of the same videos in the same order.
@@ -26,6 +28,7 @@ def compare(
         groups: (N,) source contents.
         table_name: for the verdicts.
         notes: name of a model -> why the table is no test of it; the verdicts repeat that.
+        kvq: the challenge's score of these videos, see ``distill.kvq.intervals``; None: not asked.
         options: of ``difference_over_contents``: draws, method.
 
     Returns:
@@ -33,11 +36,13 @@ def compare(
         95% interval is of its own pair; nothing corrects for how many there are.
     """
     notes = notes or {}
+    statistics: dict[str, Statistic] = {"kvq": kvq} if kvq else {}
+    statistics |= {"srcc": "srcc", "plcc": "plcc"}
     rows = []
     for first, other in combinations(scores, 2):
-        for statistic in STATISTICS:
+        for statistic, of in statistics.items():
             found = difference_over_contents(
-                scores[first], scores[other], mos, groups, statistic, **options
+                scores[first], scores[other], mos, groups, of, **options
             )
             said = [verdict(first, other, table_name, statistic, found)]
             said += [notes[name] for name in (first, other) if notes.get(name)]
@@ -63,10 +68,10 @@ def verdict(first: str, other: str, table_name: str, statistic: str, found: Inte
     Args:
         first, other: names of models.
         table_name: of the table.
-        statistic: ``srcc`` or ``plcc``.
+        statistic: one of ``TITLES``.
         found: interval of the first one's minus the other's.
     """
-    title = STATISTICS[statistic]
+    title = TITLES[statistic]
     if math.isnan(found.estimate):
         return f"{first} and {other} cannot be compared on {table_name}: a {title} is undefined"
     if found.n_groups < FEW_CONTENTS or math.isnan(found.low):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from distill.evaluation.comparisons import STATISTICS
+from distill.evaluation.comparisons import TITLES
 from distill.resampling import FEW_CONTENTS
 
 
@@ -21,7 +21,7 @@ def told(result: dict[str, Any], by: Sequence[str], worst: bool) -> str:
     notes = [text for row in rows for text in row["notes"]]
     parts += _comparisons(pairs, notes)
     apart = [pair for pair in pairs if pair["contents"] >= FEW_CONTENTS]
-    if len(apart) > 2:  # one pair has two: by SRCC and by PLCC
+    if len({_models(pair) for pair in apart}) > 1:
         parts.append(
             f"{len(apart)} comparisons, each with an interval of its own: of equal models, one pair"
             " in 20 is told apart by chance"
@@ -84,7 +84,7 @@ def _agreement(rows: Sequence[dict[str, Any]]) -> str:
         [
             row["name"], row["table_name"], interval(row, "srcc"), interval(row, "plcc"),
             number(row["plcc_fitted"]), number(row["krcc"]), number(row["rmse_raw"]),
-            number(row["pair_accuracy"]), number(row["ntire2023"]), f"{row['gmacs']:.2f}",
+            number(row["pair_accuracy"]), number(row["ntire2023"]), number(row["gmacs"], 2),
             str(row["n"]), str(row["contents"]),
         ]
         for row in rows
@@ -98,15 +98,16 @@ def _agreement(rows: Sequence[dict[str, Any]]) -> str:
 
 def _comparisons(pairs: Sequence[dict[str, Any]], notes: Sequence[str]) -> list[str]:
     """Of one pair every verdict; of more those that tell two models apart, and all as a table."""
-    if len(pairs) <= len(STATISTICS):
+    rows: dict[tuple[str, ...], list[str]] = {}
+    if len({_models(pair) for pair in pairs}) < 2:
         return ["\n".join(without_notes(pair["verdict"], notes) for pair in pairs)]
     apart = [pair["verdict"] for pair in pairs if is_apart(pair)]
-    rows: dict[tuple[str, ...], list[str]] = {}
     for pair in pairs:
         sign = f"{pair['difference']:+.3f}" if pair["difference"] == pair["difference"] else "-"
         told = f"{sign} {ends(pair['low'], pair['high'])}{' *' if is_apart(pair) else ''}"
-        rows.setdefault((pair["first"], pair["other"], pair["table_name"]), []).append(told)
-    heads = [f"{title} [95%, paired]" for title in STATISTICS.values()]
+        rows.setdefault(_models(pair), []).append(told)
+    known = {pair["statistic"] for pair in pairs}
+    heads = [f"{title} [95%, paired]" for name, title in TITLES.items() if name in known]
     table = aligned(
         ["first", "minus", "table", *heads], [[*names, *told] for names, told in rows.items()]
     )
@@ -114,6 +115,10 @@ def _comparisons(pairs: Sequence[dict[str, Any]], notes: Sequence[str]) -> list[
         return ["no two models are told apart: their intervals hold zero, or have too few contents",
                 table]  # fmt: skip
     return ["\n".join(without_notes(verdict, notes) for verdict in apart), f"{table}\n* told apart"]
+
+
+def _models(pair: Mapping[str, Any]) -> tuple[str, ...]:
+    return pair["first"], pair["other"], pair["table_name"]
 
 
 def is_apart(pair: Mapping[str, Any]) -> bool:
@@ -149,12 +154,17 @@ def _worst(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _kvq(rows: Sequence[dict[str, Any]]) -> str:
-    header = "bundle|table|KVQ score|SRCC|PLCC|nonsource|source".split("|")
-    names = ("score", "srcc", "plcc", "acc_nonsource", "acc_source")
-    table = [
-        [row["name"], row["table_name"], *(number(row[name], 4) for name in names)] for row in rows
-    ]
+    header = "bundle|table|KVQ score [95% over contents]|SRCC|PLCC|nonsource|source".split("|")
+    table = [[row["name"], row["table_name"], *kvq_cells(row)] for row in rows]
     return aligned(header, table) if rows else ""
+
+
+def kvq_cells(row: dict[str, Any]) -> list[str]:
+    """The challenge's score with its interval, and its four parts."""
+    parts = [number(row[name], 4) for name in ("srcc", "plcc", "acc_nonsource", "acc_source")]
+    low, high = (row[end] for end in ("low", "high"))
+    told = f"{number(row['score'], 4)} {ends(low, high)}".strip()
+    return [told, *parts]
 
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

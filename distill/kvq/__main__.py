@@ -1,6 +1,7 @@
 """The KVQ challenge: its score from files, and what one sends to it.
 
 python -m distill.kvq score prediction.csv --truth truth.csv --pairs rank-pair-val.xlsx
+python -m distill.kvq score A.csv B.csv --truth truth.csv --pairs PAIRS        which is better
 python -m distill.kvq submit scores.csv --out submission.zip        what score.py --csv wrote
 python -m distill.kvq submit BUNDLE --root /data/KVQ --out submission.zip
 """
@@ -11,6 +12,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -18,12 +20,15 @@ from distill.config import folder
 from distill.data.rows import Row
 from distill.data.tables import read_records, write_table
 from distill.errors import ConfigError, ManifestError
+from distill.evaluation.names import short_names
 from distill.flags import Parser
 from distill.kvq.files import read_pairs, read_scores
-from distill.kvq.scoring import kvq_row, notes
+from distill.kvq.intervals import score_files, told
+from distill.kvq.scoring import notes
 from distill.kvq.submission import expected_names, for_submission, off_scale, write_submission
 from distill.leaving import plain_door
 from distill.options import decoding_workers, time_limit_option
+from distill.runs import plain
 
 
 def run(words: Sequence[str]) -> int:
@@ -43,27 +48,29 @@ def run(words: Sequence[str]) -> int:
 
 
 def _score(options: argparse.Namespace) -> int:
-    predicted, truth = read_scores(folder(options.prediction)), read_scores(folder(options.truth))
+    paths = [folder(path) for path in options.prediction]
+    names = short_names(paths, "predictions")
+    predicted = {name: read_scores(path) for name, path in zip(names, paths, strict=True)}
+    truth = read_scores(folder(options.truth))
     pairs = read_pairs([folder(path) for path in options.pairs])
-    for note in notes(predicted, truth):
-        _say(f"note: {note}")
-    try:
-        row = kvq_row(predicted.scores, truth.scores, pairs)
-    except ManifestError as error:
-        raise ManifestError(f"{predicted.path}: {error}") from error
-    if row["score"] != row["score"]:
-        _say("warning: no score: the predictions or the MOS are constant, so SRCC is undefined")
+    for file in predicted.values():
+        for note in notes(file, truth):
+            _say(f"note: {note}")
+    rows, compared, unknown = score_files(predicted, truth.scores, pairs)
+    if unknown:
+        _say(f"note: no intervals: {unknown}")
+    for row in rows:
+        if row["score"] != row["score"]:
+            _say(
+                f"warning: no score of {row['name']}: the predictions or the MOS are constant, so"
+                " SRCC is undefined"
+            )
     if options.json:
-        print(json.dumps({name: v if v == v else None for name, v in row.items()}, indent=2))
+        found: Any = rows[0] if len(rows) == 1 else {"rows": rows, "pairs": compared}
+        print(json.dumps(plain(found), indent=2))
         return 0
-    print(
-        f"score {row['score']:.4f} = 0.45 x SRCC {row['srcc']:.4f} + 0.45 x PLCC {row['plcc']:.4f}"
-        f" + 0.05 x nonsource {row['acc_nonsource']:.4f} + 0.05 x source {row['acc_source']:.4f}"
-    )
-    print(
-        f"{len(truth.scores)} videos, {row['pairs_nonsource']} pairs of different contents,"
-        f" {row['pairs_source']} of the same"
-    )
+    for line in told(rows, compared, len(truth.scores)):
+        print(line)
     return 0
 
 
@@ -165,8 +172,11 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Exit code: 0 done; 2 a file, a video or a score is missing or wrong.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    score = commands.add_parser("score", help="the official score of a prediction.csv")
-    score.add_argument("prediction", metavar="PRED", help="CSV with the columns filename, score")
+    score = commands.add_parser("score", help="the official score of predictions")
+    score.add_argument(
+        "prediction", metavar="PRED", nargs="+",
+        help="CSV with the columns filename, score; several are compared",
+    )  # fmt: skip
     score.add_argument("--truth", required=True, metavar="T", help="CSV: filename, score (MOS)")
     score.add_argument(
         "--pairs", required=True, nargs="+", metavar="P",

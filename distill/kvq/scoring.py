@@ -26,10 +26,7 @@ def score_named(
         should not: there videos are named.
     """
     check_pairs(pairs, truth)
-    absent = [name for name in truth if name not in predicted]
-    if absent:
-        hint = _near(absent[0], predicted)
-        raise ManifestError(f"no prediction for {_listed(absent)} of {len(truth)} videos{hint}")
+    check_complete(predicted, truth)
     row = {name: at for at, name in enumerate(truth)}
 
     def numbered(named: Sequence[Pair]) -> list[tuple[int, int, int]]:
@@ -41,6 +38,14 @@ def score_named(
         pairs_source=numbered(pairs.source),
         pairs_nonsource=numbered(pairs.nonsource),
     )
+
+
+def check_complete(predicted: Collection[str], truth: Collection[str]) -> None:
+    """Raises ManifestError where a video of the truth has no prediction."""
+    absent = [name for name in truth if name not in predicted]
+    if absent:
+        hint = _near(absent[0], predicted)
+        raise ManifestError(f"no prediction for {_listed(absent)} of {len(truth)} videos{hint}")
 
 
 def check_pairs(pairs: RankedPairs, truth: Collection[str]) -> None:

@@ -61,7 +61,8 @@ def quality(subject: Subject) -> str:
     told = f"SRCC {fixed(row.get('srcc'))} {ends}".strip()
     if is_number(row.get("rmse_raw")) and row.get("calibrated") is not False:
         told += f", typical error {fixed(row['rmse_raw'], 2)} MOS (RMSE)"
-    return f"{told}, {gmacs(row['gmacs'])} GMACs a video" if row.get("gmacs") else told
+    cost = shown(row, "gmacs")
+    return f"{told}, {gmacs(cost)} GMACs a video" if cost > 0 else told
 
 
 def without_model(subject: Subject) -> list[str]:

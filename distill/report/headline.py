@@ -25,7 +25,7 @@ from distill.report.subjects import SPLITS, Subject, shown
 from distill.report.text import count, fixed, gmacs, interval, is_number
 from distill.report.verdicts import comparisons, kvq, verdicts
 from distill.resampling import FEW_CONTENTS
-from distill.specification import is_demo
+from distill.specification import is_demo, of_vmaf
 
 
 def headline(run: RunFolder) -> Section | None:
@@ -47,7 +47,9 @@ def banners(run: RunFolder) -> list[str]:
     if is_demo((run.spec.get("provenance") or {}).get("data")) or any(
         s.row.get("demo") for s in run.subjects
     ):
-        told.append("Demo data only: the labels are VMAF of synthetic clips, no one's opinions.")
+        told.append("Demo data only: the labels are VMAF of synthetic clips, nobody's opinions.")
+    elif run.spec and of_vmaf(run.spec):
+        told.append("The labels are VMAF of processed copies, nobody's opinions.")
     uncalibrated = [s.name for s in run.subjects if s.row.get("calibrated") is False]
     if run.spec and run.spec.get("calibration") is None:
         uncalibrated.append(str(run.spec.get("role", "the model")))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from distill.evaluation.comparisons import TITLES
 from distill.evaluation.telling import without_notes
 from distill.report.blocks import Cell, Lines, Table, num
 from distill.report.folder import RunFolder
@@ -9,7 +10,8 @@ from distill.report.text import fixed, interval, is_number, minus
 from distill.resampling import FEW_CONTENTS
 
 _SENTENCES = 8  # verdicts that are told in words
-_FEW = 2  # pairs of which also those that are not told apart have a sentence
+_FEW = 2  # sentences, of which also those that do not tell apart are told
+_SAID = (TITLES["kvq"], TITLES["srcc"])  # by these statistics
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Pair:
 
 
 def verdicts(run: RunFolder) -> list[Lines]:
-    """Sentences on SRCC: of all pairs that are told apart, and of the others where they are few.
+    """Sentences on the challenge's score and SRCC: those that tell apart, and others if few.
 
     What a verdict repeats of the notes, which stand above it, is left out of its sentence.
     """
@@ -80,20 +82,22 @@ def kvq(run: RunFolder) -> list[Table]:
     found = run.result.get("kvq") or []
     if not found:
         return []
-    keys = ("score", "srcc", "plcc", "acc_nonsource", "acc_source")
+    keys = ("srcc", "plcc", "acc_nonsource", "acc_source")
     rows = [
-        [Cell(str(row.get("name", ""))), Cell(str(row.get("table_name", "")))]
+        [Cell(str(row.get("name", ""))), Cell(str(row.get("table_name", ""))),
+         num(row.get("score"), 4), Cell(interval(row.get("low"), row.get("high")), row.get("low"))]
         + [num(row.get(key), 4) for key in keys]
         for row in found
-    ]
-    columns = ["model", "data", "score", "SRCC", "PLCC", "pairs of contents", "pairs of a content"]
+    ]  # fmt: skip
+    columns = ["model", "data", "score", "95% of score", "SRCC", "PLCC", "pairs of contents",
+               "pairs of a content"]  # fmt: skip
     note = "0.45 SRCC + 0.45 PLCC + 0.05 of the accuracy on each kind of ranked pairs."
     return [Table(columns, rows, frozenset({"model", "data"}), "The KVQ challenge's score", note)]
 
 
 def _sentences(run: RunFolder) -> list[Pair]:
     """The pairs that are told in words."""
-    known = [pair for pair in paired(run) if pair.statistic == "SRCC"]
+    known = [pair for pair in paired(run) if pair.statistic in _SAID]
     apart = [pair for pair in known if pair.apart]
     unsure = [pair for pair in known if not pair.apart]
     return [*apart[:_SENTENCES], *(unsure if len(known) <= _FEW else [])]
@@ -111,7 +115,7 @@ def paired(run: RunFolder) -> list[Pair]:
     for pair in run.result.get("pairs") or []:
         first, other = (str(pair.get(key)) for key in ("first", "other"))
         first, other = names.get(first, first), names.get(other, other)
-        statistic = str(pair.get("statistic") or "srcc").upper()
+        statistic = TITLES.get(str(pair.get("statistic") or "srcc"), "")
         value = pair.get("difference", pair.get("srcc_difference"))
         low, high = pair.get("low"), pair.get("high")
         told = f"{first} minus {other}: {statistic} {fixed(value, sign=True)}"

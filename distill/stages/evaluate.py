@@ -4,6 +4,7 @@
     python evaluate.py bundles=DIR manifests=videos.csv
     python evaluate.py bundles=[DIR_A,DIR_B] split=val      which is better, by paired intervals
     python evaluate.py bundles=[A,B] manifests=[X.csv,Y.csv,konvid_1k:FOLDER] data.as_split=test
+    python evaluate.py bundles=[DIR,theirs.csv]             a bundle beside anybody's scores
     python evaluate.py by=[processing,resolution] show_worst=true
     python evaluate.py data=kvq data.root=FOLDER split=val kvq.pairs=rank-pair-val.xlsx
 
@@ -27,12 +28,15 @@ from distill.errors import BundleError, ManifestError
 from distill.evaluation.agreement import agreement, as_scores
 from distill.evaluation.breakdowns import break_down, check_columns, columns_of
 from distill.evaluation.comparisons import compare
+from distill.evaluation.given_scores import ROLE, given_scores, is_table
 from distill.evaluation.names import short_names
 from distill.evaluation.predictions import worst, write_predictions
 from distill.evaluation.telling import told
 from distill.kvq.files import RankedPairs, read_pairs
-from distill.kvq.scoring import check_pairs, kvq_row
+from distill.kvq.intervals import kvq_rows
+from distill.kvq.scoring import check_complete, check_pairs, kvq_row
 from distill.options import decoding_workers
+from distill.resampling import interval_over_contents
 from distill.runs import Run
 from distill.scored import Scored
 from distill.specification import find_bundle, is_demo, of_demo
@@ -44,10 +48,17 @@ from distill.stages.tracked import tell_agreement
 from distill.tracking import Tracker
 from distill.tracking.cards import dataset_card, model_card
 from distill.tracking.lineage import group_of_bundle
+from distill.weighted_statistics import OfGroups
 
 log = logging.getLogger(__name__)
+_GIVEN = (
+    "a file's scores as they are: nobody says what they were made from, and PLCC and RMSE count"
+    " only if their scale is that of the MOS"
+)
 # Of a result's row: names and paths, which stay here, and what is no single value.
-_NO_FIGURES = "bundle name role table table_name warning notes plot predictions intervals".split()
+_NO_FIGURES = (
+    "bundle name role table table_name warning notes plot predictions intervals doubted".split()
+)
 
 
 def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
@@ -79,28 +90,34 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         if pairs is not None:
             check_pairs(pairs, {row.video for row in table.rows})
     this = Run(out, config)
-    groups = [group_of_bundle(bundle.spec) for bundle in bundles]
+    groups = [group_of_bundle(bundle.spec) for bundle in bundles if bundle.role != ROLE]
     tracker = Tracker(config.tracking, out, "evaluate", config, origins=groups)
     for bundle in bundles:
-        tracker.uses(model_card(bundle.spec))
+        if bundle.role != ROLE:
+            tracker.uses(model_card(bundle.spec))
     learned = _learned(models, config)
     result: dict[str, Any] = {"rows": [], "pairs": [], "breakdowns": [], "worst": []}
     for table in tables:
         tracker.uses(dataset_card(table.manifest.rows, table.data_name))
         score_table(table, models, reader, config)
+        challenge = _challenge(table, pairs) if pairs else None
         notes: dict[str, str] = {}
         for name, bundle in models.items():
             notes[name] = _overlap(name, learned[name], table, reader, config)
             number = len(result["rows"]) + 1
             result["rows"].append(_row(name, bundle, table, notes[name], config, this, number))
-            _add_details(result, name, table, config, pairs)
+            _add_details(result, name, table, config)
+            if challenge and pairs:
+                result.setdefault("kvq", []).append(
+                    _kvq(name, table, challenge, pairs, _options(config))
+                )
             scored, scores = table.scored[name], table.scores[name]
             predictions = out / f"predictions_{number}.csv"
             write_predictions(predictions, scored, scores, bundle.calibration)
             tell_agreement(tracker, f"eval/{number}_{bundle.role}", scored, scores, reader)
         options = _options(config)
         result["pairs"] += compare(
-            table.scores, table.mos, table.groups, table.name, notes, **options
+            table.scores, table.mos, table.groups, table.name, notes, challenge, **options
         )
     problems = [problem for table in tables for problem in table.problems]
     this.problems(problems)
@@ -116,7 +133,12 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
 def _bundles(config: EvaluateConfig) -> list[Bundle]:
     outputs = Path(config.outputs)
     if config.bundles:
-        return [take_bundle(path, outputs, "", "bundles") for path in config.bundles]
+        return [
+            given_scores(folder(path))
+            if is_table(path)
+            else take_bundle(path, outputs, "", "bundles")
+            for path in config.bundles
+        ]
     # Found first and loaded then: a damaged student is an error, not a reason to take the teacher.
     for role in ("student", "teacher"):
         if find_bundle(outputs, role):
@@ -160,7 +182,9 @@ def _row(
     title = f"{name}, {table.name}"
     plots.scatter(picture, table.scores[name], table.mos, as_scores(found), title)
     cost = bundle.spec["cost"]
-    notes = [text for text in (*table.notes, found["warning"], note) if text]
+    given = bundle.role == ROLE
+    scale = _GIVEN if given else ""
+    notes = [text for text in (*table.notes, found["warning"], scale, note) if text]
     return {
         "bundle": str(bundle.folder),
         "name": name,
@@ -171,7 +195,7 @@ def _row(
         **found,
         "warning": "; ".join(notes),
         "notes": notes,
-        "calibrated": bundle.calibration is not None,
+        "calibrated": None if given else bundle.calibration is not None,
         "demo": is_demo(table.path) or of_demo(bundle.spec),
         "gmacs": cost["gmacs"],
         "params_m": cost["params_m"],
@@ -190,22 +214,35 @@ def _track(tracker: Tracker, rows: list[dict[str, Any]], bundles: list[Bundle]) 
     tracker.close()
 
 
-def _add_details(
-    result: dict[str, Any], name: str, table: Table, config: EvaluateConfig,
-    pairs: RankedPairs | None,
-) -> None:  # fmt: skip
+def _add_details(result: dict[str, Any], name: str, table: Table, config: EvaluateConfig) -> None:
     results, scores = table.scored[name], table.scores[name]
     columns = columns_of(results, config.by)
     result["breakdowns"] += break_down(
         name, table.name, columns, scores, table.mos, table.groups, **_options(config)
     )
     result["worst"] += worst(name, table.name, results, scores, config.worst)
-    if pairs is not None:
-        result.setdefault("kvq", [])
-        predicted = {s.row.video: score for s, score in zip(results, scores, strict=True)}
-        try:
-            row = kvq_row(predicted, {row.video: row.mos for row in table.rows}, pairs)
-        except ManifestError as error:  # a video that could not be decoded
-            log.warning("no KVQ score of %s on %s: %s", name, table.name, error)
-            return
-        result["kvq"].append({"name": name, "table_name": table.name, **row})
+
+
+def _challenge(table: Table, pairs: RankedPairs) -> OfGroups | None:
+    """The KVQ challenge's score of the table; None where a video of it has no score."""
+    sound = [scored.row.video for scored in next(iter(table.scored.values()))]
+    try:
+        check_complete(sound, [row.video for row in table.rows])
+    except ManifestError as error:
+        log.warning("no KVQ score on %s: %s", table.name, error)
+        return None
+    return kvq_rows(sound, pairs)
+
+
+def _kvq(
+    name: str, table: Table, challenge: OfGroups, pairs: RankedPairs, options: dict[str, Any]
+) -> dict[str, Any]:
+    scores = table.scores[name]
+    videos = [scored.row.video for scored in table.scored[name]]
+    row = kvq_row(
+        dict(zip(videos, scores, strict=True)), dict(zip(videos, table.mos, strict=True)), pairs
+    )
+    found = interval_over_contents(scores, table.mos, table.groups, challenge, **options)
+    return {"name": name, "table_name": table.name, **row} | {
+        "low": found.low, "high": found.high, "contents": found.n_groups
+    }  # fmt: skip

@@ -14,6 +14,7 @@ from distill.evaluation.names import short_names
 from distill.inference import score_all
 from distill.options import DataConfig, decoding_workers
 from distill.scored import Scored
+from distill.specification import is_demo
 from distill.stages.inputs import load_manifest, require_labels
 
 log = logging.getLogger(__name__)
@@ -105,6 +106,8 @@ def _notes(data: DataConfig, manifest: Manifest, split: str, count: int) -> list
         )
         log.warning("data: %s was split by the program: %s", manifest.path, made_up)
         notes.append(made_up)
+    if manifest.labels == "vmaf" and not is_demo(manifest.path):
+        notes.append("its labels are VMAF of processed copies, nobody's opinions")
     if not manifest.contents_known:  # told in full where the table was read
         notes.append("no column group: contents are not known")
     return notes
@@ -152,7 +155,10 @@ def score_table(
         else:
             sound.append(at)
     if len(sound) < MIN_VIDEOS:
-        raise ManifestError(f"{table.path}: only {len(sound)} videos could be decoded")
+        raise ManifestError(
+            f"{table.path}: only {len(sound)} of {len(table.rows)} videos have a score of every"
+            f" bundle; the first that has none: {table.problems[0]}"
+        )
     for name, bundle in models.items():
         table.scored[name] = [found[name][at] for at in sound]
         table.scores[name] = [bundle.calibrated(s.raw) for s in table.scored[name]]

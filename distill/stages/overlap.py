@@ -16,6 +16,7 @@ from distill.data.identity import content_hash
 from distill.data.reader import VideoReader
 from distill.data.rows import Row
 from distill.errors import BundleError, DistillError
+from distill.evaluation.given_scores import ROLE
 from distill.labels import META
 from distill.options import DataConfig
 from distill.specification import teacher_of
@@ -40,6 +41,8 @@ class Learned:
 
 def learned_from(bundle: Bundle) -> Learned:
     """Read the run that a bundle lies in, and the runs of the models that it was made from."""
+    if bundle.role == ROLE:
+        return Learned({})  # the evaluation's note on such scores says what is not known
     return _with_earlier(bundle.folder, bundle.folder.parent, bundle.spec["provenance"])
 
 

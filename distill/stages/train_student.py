@@ -142,6 +142,7 @@ def _export(
         cost={**asdict(plan.cost), "budget": config.budget},
         provenance={
             "data": str(plan.manifest.path),
+            "labels": plan.manifest.labels,
             "also": config.data.also,
             **told_examples(config, plan.labelled, len(plan.examples), fitted),
             "teacher": plan.store.meta["teacher"] if plan.store else None,

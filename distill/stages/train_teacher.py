@@ -174,6 +174,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         cost=asdict(cost),
         provenance={
             "data": str(manifest.path) if manifest else None,
+            "labels": manifest.labels if manifest else None,
             "also": config.data.also,
             **told_examples(config, labelled, len(examples), fitted),
             "teacher": store.meta["teacher"] if store else None,

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,8 @@ from tests.helpers.video_files import make_clip
 
 ROW = set(
     "bundle name role table table_name split srcc krcc plcc plcc_fitted rmse rmse_raw pair_accuracy"
-    " ntire2023 n contents intervals low high warning notes calibrated demo gmacs params_m plot"
-    " predictions".split()
+    " ntire2023 n contents intervals doubted low high warning notes calibrated demo gmacs params_m"
+    " plot predictions".split()
 )
 PAIR = set("first other table_name statistic difference low high verdict contents".split())
 PART = set(
@@ -82,6 +83,7 @@ def test_the_contract_of_a_run_folder(
         assert (row["n"], row["contents"], row["calibrated"], row["demo"]) == (48, 12, True, False)
         assert set(row["intervals"]) == ROW & set(row["intervals"]) and len(row["intervals"]) == 8
         told = np.array([files[row["name"]][name] for name in MOS])
+        assert row["doubted"] == ["rmse", "rmse_raw"]  # of 12 contents
         assert row["srcc"] == pytest.approx(srcc(told, list(MOS.values())))
         assert row["rmse_raw"] == pytest.approx(
             np.sqrt(np.mean((LINE(told) - list(MOS.values())) ** 2)), abs=1e-5
@@ -118,7 +120,13 @@ def test_kvq_pairs_beside_the_others(files: dict[str, Any], tmp_path: Path) -> N
         book[name].append([*(f"val/{number:04d}.mp4" for number in pair), 2])
     book.save(tmp_path / "pairs.xlsx")
     words = [f"manifests={files['tables'][0]}", f"kvq.pairs={tmp_path / 'pairs.xlsx'}"]
-    (good, poor) = evaluate(tmp_path / "a", files, *words)["kvq"]
+    found = evaluate(tmp_path / "a", files, *words)
+    (good, poor), pairs = found["kvq"], found["pairs"]
+    assert [pair["statistic"] for pair in pairs] == ["kvq", "srcc", "plcc"]
+    assert pairs[0]["difference"] == pytest.approx(good["score"] - poor["score"])
+    # One pair of a kind, without whose content there is no score.
+    assert math.isnan(good["low"]) and good["contents"] == 12
+    assert "KVQ score +0.267 of 12 contents, and there is no interval" in pairs[0]["verdict"]
     assert (good["name"], good["table_name"], good["acc_nonsource"]) == ("good", "X", 1)
     expected = 0.45 * (good["srcc"] + good["plcc"]) + 0.05 * (1 + good["acc_source"])
     assert good["score"] == pytest.approx(expected) and poor["score"] < good["score"]
@@ -127,6 +135,47 @@ def test_kvq_pairs_beside_the_others(files: dict[str, Any], tmp_path: Path) -> N
     with pytest.raises(ManifestError, match=r"no MOS for 1 \(val/9999.mp4\)"):
         evaluate(tmp_path / "b", files, *words)
     assert not (tmp_path / "b").exists()  # nothing was scored
+
+
+def test_scores_of_a_file_beside_a_bundle(files: dict[str, Any], tmp_path: Path) -> None:
+    table, good = files["tables"][0], files["good"]
+    # As score.py names them, with a video that it could not score, and one that is of no table.
+    names = {name: f"../{table.parent.name}/val/{name}.mp4" for name in MOS}
+    lines = [f"{names[name]},{float(LINE(good[name]))!r},True," for name in MOS]
+    lines[4] = f"{names['0005']},,True,broken"
+    theirs = tmp_path / "theirs.csv"
+    theirs.write_text("\n".join(["video,score,calibrated,error", *lines, "other.mp4,9,True,"]))
+    bundles = [files["bundles"][0], theirs]
+    found = evaluate(tmp_path / "a", files, f"manifests={table}", bundles=bundles)
+    own, given = found["rows"]
+    assert (given["name"], given["role"], given["calibrated"]) == ("theirs.csv", "scores", None)
+    assert own["n"] == given["n"] == 47 and math.isnan(given["gmacs"])
+    for name in ("srcc", "plcc", "rmse_raw", "krcc", "pair_accuracy"):
+        assert given[name] == pytest.approx(own[name], abs=1e-6), name
+    assert any(text.startswith("a file's scores as they are") for text in given["notes"])
+    assert not any(text.startswith("a file's scores") for text in own["notes"])
+    assert "not told apart on X: SRCC +0.000" in found["pairs"][0]["verdict"]
+    problems = (tmp_path / "a" / "problems.csv").read_text()
+    assert "val/0005.mp4" in problems and "line 6: score '' is not a finite number" in problems
+    assert json.loads((tmp_path / "a" / "result.json").read_text())["rows"][1]["gmacs"] is None
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "message"),
+    [
+        ("name,score\n0001,3\n", ConfigError, "no column `filename` or `video` in"),
+        ("filename,mos\n0001,3\n", ManifestError, "no column `score`"),
+        ("filename,score\n0001,3\n0001,4\n", ConfigError, "'0001' has other numbers in line 2"),
+        ("filename,score\nclip,3\n", ManifestError, r"only 0 of 48 .* has no row for 0001.mp4"),
+    ],
+)
+def test_scores_that_cannot_be_compared(
+    files: dict[str, Any], tmp_path: Path, text: str, kind: type[Exception], message: str
+) -> None:
+    theirs = tmp_path / "theirs.csv"
+    theirs.write_text(text)
+    with pytest.raises(kind, match=message):
+        evaluate(tmp_path / "a", files, f"manifests={files['tables'][0]}", bundles=[theirs])
 
 
 def _learned(run: Path, videos: dict[Path, str]) -> None:
@@ -236,6 +285,12 @@ def test_a_whole_table_that_was_never_split(
     with caplog.at_level("INFO"):
         (whole, _) = evaluate(tmp_path / "b", files, *words, "data.as_split=test")["rows"]
     assert "made-up" not in whole["warning"] + caplog.text
+    assert "VMAF" not in whole["warning"]
+    vmaf = ["vmaf", *(f"{25 * (float(cells[1]) - 1):.4f}" for cells in lines[1:])]
+    rows = [[*cells, value] for cells, value in zip(lines, vmaf, strict=True)]
+    table.write_text("\n".join(map(",".join, rows)))
+    (computed, _) = evaluate(tmp_path / "c", files, *words, *cheap)["rows"]
+    assert "its labels are VMAF of processed copies, nobody's opinions" in computed["notes"]
     assert whole["n"] == 48 and whole["table_name"] == "Z"
     assert "no column group" not in whole["warning"]
 

@@ -140,10 +140,22 @@ def test_jackknife_equals_a_plain_loop(statistic: str) -> None:
         rows = [groups != name for name in names]
         return np.array([reference(statistic, column[r], mos[r], groups[r]) for r in rows])
 
+    def pseudo_of(value, values):
+        return len(names) * value - (len(names) - 1) * values
+
+    def freedom(pseudo):
+        """Student's; of errors, by how much the squares spread that their variance is made of."""
+        squares = (pseudo - pseudo.mean()) ** 2
+        satterthwaite = 2 * len(names) * squares.mean() ** 2 / squares.var(ddof=1)
+        most = len(names) - 1
+        return min(most, satterthwaite) if statistic == "rmse" else most
+
     def ends(value, values):
-        # scipy's standard error of the mean of pseudo-values is the jackknife's.
-        pseudo = len(names) * value - (len(names) - 1) * values
-        return stats.t.interval(0.9, len(names) - 1, loc=value, scale=stats.sem(pseudo))
+        # scipy's standard error of the mean of pseudo-values is the jackknife's, and for errors
+        # their mean is where the interval lies.
+        pseudo = pseudo_of(value, values)
+        centre = pseudo.mean() if statistic == "rmse" else value
+        return stats.t.interval(0.9, freedom(pseudo), loc=centre, scale=stats.sem(pseudo))
 
     scales = {"rmse": (np.log, np.exp), "pair_accuracy": (np.positive, np.positive)}
     forward, back = scales.get(statistic, (np.arctanh, np.tanh))
@@ -159,7 +171,11 @@ def test_jackknife_equals_a_plain_loop(statistic: str) -> None:
     values = np.stack([forward(without(column)) for column in (pred, other)])
     cov = np.cov(values) * (len(names) - 1) ** 2 / len(names)
     centre = np.array([forward(whole), forward(reference(statistic, other, mos, groups))])
-    most = stats.t.ppf(0.95, len(names) - 1) ** 2
+    pseudo = pseudo_of(centre[:, None], values)
+    degrees = freedom(pseudo[0] - pseudo[1])
+    if statistic == "rmse":
+        centre = pseudo.mean(axis=1)
+    most = stats.t.ppf(0.95, degrees) ** 2
     within = {
         "type": "ineq",
         "fun": lambda z: most - (z - centre) @ np.linalg.solve(cov, z - centre),
@@ -172,7 +188,7 @@ def test_jackknife_equals_a_plain_loop(statistic: str) -> None:
     assert [found.low, found.high] == pytest.approx(ends_by_scipy, abs=1e-5)
     # Zero lies outside just where t on the scale says so.
     t = abs(centre[0] - centre[1]) / np.sqrt(cov[0, 0] + cov[1, 1] - 2 * cov[0, 1])
-    sure = 1 - 2 * stats.t.sf(t, len(names) - 1)
+    sure = 1 - 2 * stats.t.sf(t, degrees)
     for level, apart in ((sure * 0.98, True), (sure * 0.98 + 0.02, False)):
         found = difference_over_contents(pred, other, mos, groups, statistic, level=level)
         assert (found.low > 0 or found.high < 0) == apart

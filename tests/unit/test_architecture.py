@@ -108,6 +108,7 @@ def test_a_library_is_known_to_those_who_may(library: str) -> None:
 # Help and reports that compare with a public set by its name.
 NAME_DATA_SETS = {
     "distill.stages.ladder_options",  # as many pairs as KVQ's test has
+    "distill.evaluation.comparisons",
     "distill.evaluation.telling",
     "distill.stages.evaluate",
     "distill.report.cost",

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import dropwhile
 from pathlib import Path, PurePath, PurePosixPath
 
 import numpy as np
@@ -23,8 +24,9 @@ class TableScores:
 
     A row is the video's where its name is the end of the video's path, with or without the
     file's suffix: ``0001``, ``0001.mp4`` and ``train/0001.mp4`` are all found for
-    ``/data/KVQ/train/0001.mp4``. A bare name stands for every video of that name: where names
-    repeat, the table has to give folders. No frame is decoded, and nothing is random in training.
+    ``/data/KVQ/train/0001.mp4``, and so is ``../train/0001.mp4``. A bare name stands for every
+    video of that name: where names repeat, the table has to give folders. No frame is decoded, and
+    nothing is random in training.
 
     Args:
         table: a CSV, TSV or Parquet file with a header.
@@ -157,7 +159,8 @@ def _read(path: Path, sha256: str, name: str, columns: tuple[str, ...]) -> Rows:
         raise ConfigError(f"table: {error} (columns are chosen by name= and columns=)") from error
     rows: Rows = {}
     for line, cells in records:
-        key = str(PurePosixPath(PurePath(cells[name].strip()).as_posix()))
+        parts = PurePosixPath(PurePath(cells[name].strip()).as_posix()).parts
+        key = str(PurePosixPath(*dropwhile(lambda part: part == "..", parts)))
         row = line, tuple(cells[column].strip() for column in columns)
         before = rows.setdefault(key, row)
         if before[1] != row[1]:

@@ -1,9 +1,11 @@
 """Rows that change their split."""
 
+import math
 from pathlib import Path
 
 import pytest
 
+from distill.data.manifest import read_manifest
 from distill.data.rows import Manifest, Row, check_groups
 from distill.errors import ManifestError
 
@@ -22,6 +24,29 @@ MANIFEST = Manifest(
         ("d", "pool", "g1"), ("e", "pool", "g4"),
     ),
 )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("cells", "labels"),
+    [
+        ([(4.988, "99.700"), (1.0, "0"), (math.nan, "")], "vmaf"),  # one is unlabelled
+        ([(4.988, "99.700"), (3.0, "99.7")], "mos"),  # people disagree with it
+        ([(4.988, "99.700"), (3.0, "")], "mos"),
+        ([(4.988, "99.700"), (3.0, "none")], "mos"),
+        ([(3.0, None)], "mos"),
+        ([(math.nan, "50")], "mos"),
+    ],
+)
+def test_labels_that_nobody_gave(cells: list[tuple[float, str | None]], labels: str) -> None:
+    table = [
+        Row("a", Path("a"), mos, extra={} if vmaf is None else {"vmaf": vmaf})
+        for mos, vmaf in cells
+    ]
+    assert Manifest(Path("m.csv"), table).labels == labels
+
+
+def test_the_real_ladder_has_computed_labels(shared_dir: Path) -> None:
+    assert read_manifest(shared_dir / "realladder" / "manifest.csv").labels == "vmaf"
 
 
 @pytest.mark.parametrize("split", ["val", "test"])

@@ -22,7 +22,7 @@ LINE = Logistic4(slope=1.0, fallback="a line")
 
 
 def scorer(calibration: Logistic4 | None = LINE, data: str | None = None, **spec: Any) -> Scorer:
-    whole = {"provenance": {"data": data}, **spec}
+    whole = {"provenance": {"data": data}} | spec
     views = {"frames": KeyFrames(4, 32)}
     return Scorer(whole, "f", "torch", calibration, iter, None, views)  # type: ignore[arg-type]
 
@@ -74,15 +74,22 @@ def test_a_video_whose_end_is_missing_has_a_note(caplog: pytest.LogCaptureFixtur
 
 def test_what_is_no_mos_says_so_in_every_row() -> None:
     demo = "/x/demo-tiny-0123456789ab/manifest.csv"
+    computed = {"data": "/x/ladder/manifest.csv", "labels": "vmaf"}
     for model, flags, words in (
         (scorer(), (True, False), ""),
         (scorer(None), (False, False), "UNCALIBRATED: the network's own scale, no MOS"),
         (scorer(LINE, demo), (True, True), "DEMO: learned from the demo data only, no MOS"),
-    ):
+        (scorer(provenance={"data": demo, "labels": "vmaf"}), (True, True), "DEMO: learned from the"
+         " demo data only, no MOS"),
+        (scorer(provenance=computed), (True, False), "VMAF: learned VMAF of processed copies,"
+         " nobody's opinions"),
+        (scorer(provenance={**computed, "labels": "mos"}), (True, False), ""),
+    ):  # fmt: skip
         found = row(model)
         assert (found["calibrated"], found["demo"]) == flags
         assert found["warning"] == words == model.warning
         assert bool(words) == bool(model.banner)
+        assert words.partition(":")[0] in model.banner
     assert "UNCALIBRATED" in scorer(None, demo).warning and "DEMO" in scorer(None, demo).warning
 
 
