@@ -8,9 +8,10 @@ from typing import Any
 from markupsafe import Markup
 
 from distill.evaluation.breakdowns import DERIVED
+from distill.evaluation.given_scores import ROLE
 from distill.report.blocks import Answers
 from distill.report.folder import RunFolder
-from distill.report.subjects import Subject, shown
+from distill.report.subjects import Subject, off_scale, shown
 from distill.report.text import command, count, fixed, gmacs, interval, is_number, listed
 from distill.report.verdicts import Pair, paired
 from distill.resampling import FEW_CONTENTS
@@ -59,7 +60,7 @@ def quality(subject: Subject) -> str:
     row = subject.row
     ends = interval(row.get("low"), row.get("high"))
     told = f"SRCC {fixed(row.get('srcc'))} {ends}".strip()
-    if is_number(row.get("rmse_raw")) and row.get("calibrated") is not False:
+    if is_number(row.get("rmse_raw")) and not off_scale(row):
         told += f", typical error {fixed(row['rmse_raw'], 2)} MOS (RMSE)"
     cost = shown(row, "gmacs")
     return f"{told}, {gmacs(cost)} GMACs a video" if cost > 0 else told
@@ -67,7 +68,7 @@ def quality(subject: Subject) -> str:
 
 def without_model(subject: Subject) -> list[str]:
     """The error of who knows only the mean MOS; nothing where that is not known."""
-    if len(subject.videos) < 3 or subject.row.get("calibrated") is False:
+    if len(subject.videos) < 3 or off_scale(subject.row):
         return []
     off, own = float(subject.mos.std()), shown(subject.row, "rmse_raw", "rmse")
     if own > off:
@@ -134,7 +135,8 @@ def _next(run: RunFolder) -> list[str]:
         told.append("Add videos of other contents, not more versions of the same.")
     else:
         best = highest(run.subjects)
-        bundle = str(best.row.get("bundle", "")) if best else ""
+        network = best is not None and best.row.get("role") != ROLE
+        bundle = str(best.row.get("bundle", "")) if best and network else ""
         rivals = [p for p in paired(run) if best and best.name in (p.first, p.other)]
         if bundle and all(pair.apart for pair in rivals if pair.statistic == "SRCC"):
             told.append(command("Deploy it:", f"python export.py --bundle {shlex.quote(bundle)}"))

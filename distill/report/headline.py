@@ -21,8 +21,8 @@ from distill.report.blocks import (
     whole,
 )
 from distill.report.folder import RunFolder
-from distill.report.subjects import SPLITS, Subject, shown
-from distill.report.text import count, fixed, gmacs, interval, is_number
+from distill.report.subjects import SPLITS, Subject, off_scale, shown
+from distill.report.text import count, fixed, gmacs, interval, is_number, listed
 from distill.report.verdicts import comparisons, kvq, verdicts
 from distill.resampling import FEW_CONTENTS
 from distill.specification import is_demo, of_vmaf
@@ -50,12 +50,14 @@ def banners(run: RunFolder) -> list[str]:
         told.append("Demo data only: the labels are VMAF of synthetic clips, nobody's opinions.")
     elif run.spec and of_vmaf(run.spec):
         told.append("The labels are VMAF of processed copies, nobody's opinions.")
-    uncalibrated = [s.name for s in run.subjects if s.row.get("calibrated") is False]
+    if names := list(dict.fromkeys(s.name for s in run.subjects if off_scale(s.row))):
+        told.append(
+            f"Not on the MOS scale: {listed(names)}. Only ranks count; plots and errors are after"
+            " the fitted curve."
+        )
     if run.spec and run.spec.get("calibration") is None:
-        uncalibrated.append(str(run.spec.get("role", "the model")))
-    if uncalibrated:
-        names = ", ".join(dict.fromkeys(uncalibrated))
-        told.append(f"Not calibrated: {names}. The scores are on no MOS scale; only ranks count.")
+        role = run.spec.get("role", "the model")
+        told.append(f"Not calibrated: {role}. The scores are on no MOS scale; only ranks count.")
     warned = notes_of([_noted(s) for s in run.subjects])
     if warned:
         told += [f"{text.rstrip('.')}." for text in warned]

@@ -3,7 +3,7 @@
 import csv
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from distill.evaluation.names import short_names
 from distill.evaluation.predictions import HEADER
+from distill.logistic import fit_logistic4
 from distill.report.text import is_number, number
 from distill.resampling import interval_over_contents
 from distill.runs import PREDICTIONS
@@ -81,7 +82,11 @@ class Subject:
 
 
 def evaluated(path: Path, result: dict[str, Any]) -> list[Subject]:
-    """The models and tables of an evaluation."""
+    """The models and tables of an evaluation.
+
+    Scores that are on no MOS scale are taken after the logistic that is fitted to these very
+    videos: plots and errors would show nothing but the scale.
+    """
     found = []
     rows = result.get("rows") or []
     bundles = list(dict.fromkeys(Path(str(row.get("bundle", ""))) for row in rows))
@@ -97,11 +102,30 @@ def evaluated(path: Path, result: dict[str, Any]) -> list[Subject]:
                 table=str(row.get("table_name") or table.parent.name or table.stem),
                 split=str(row.get("split", "")),
                 row=row,
-                videos=read_videos(file),
+                videos=_fitted(read_videos(file)) if off_scale(row) else read_videos(file),
                 picture=picture if picture.is_file() else None,
             )
         )
     return found
+
+
+def off_scale(row: dict[str, Any]) -> bool:
+    """Whether the scores of a row are on no MOS scale."""
+    return row.get("calibrated") is False
+
+
+def _fitted(videos: list[Video]) -> list[Video]:
+    if not videos:
+        return []
+    curve = fit_logistic4([v.score for v in videos], [v.mos for v in videos])
+    return [
+        replace(
+            video,
+            score=float(curve(video.score)),
+            frame_scores=tuple(curve(np.array(video.frame_scores)).tolist()),
+        )
+        for video in videos
+    ]
 
 
 def trained(path: Path, role: str, result: dict[str, Any], spec: dict[str, Any]) -> list[Subject]:

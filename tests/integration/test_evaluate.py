@@ -148,7 +148,7 @@ def test_scores_of_a_file_beside_a_bundle(files: dict[str, Any], tmp_path: Path)
     bundles = [files["bundles"][0], theirs]
     found = evaluate(tmp_path / "a", files, f"manifests={table}", bundles=bundles)
     own, given = found["rows"]
-    assert (given["name"], given["role"], given["calibrated"]) == ("theirs.csv", "scores", None)
+    assert (given["name"], given["role"], given["calibrated"]) == ("theirs.csv", "scores", True)
     assert own["n"] == given["n"] == 47 and math.isnan(given["gmacs"])
     for name in ("srcc", "plcc", "rmse_raw", "krcc", "pair_accuracy"):
         assert given[name] == pytest.approx(own[name], abs=1e-6), name
@@ -158,6 +158,18 @@ def test_scores_of_a_file_beside_a_bundle(files: dict[str, Any], tmp_path: Path)
     problems = (tmp_path / "a" / "problems.csv").read_text()
     assert "val/0005.mp4" in problems and "line 6: score '' is not a finite number" in problems
     assert json.loads((tmp_path / "a" / "result.json").read_text())["rows"][1]["gmacs"] is None
+    # On a scale of their own: what is fitted is the same, and so are errors by kind.
+    percent = [f"{name},{20 * float(LINE(good[name])) - 150}" for name in MOS]
+    theirs.write_text("\n".join(["filename,score", *percent]))
+    words = [f"manifests={table}", "by=[kind]"]
+    found = evaluate(tmp_path / "b", files, *words, bundles=bundles)
+    own, given = found["rows"]
+    assert given["calibrated"] is False and given["rmse_raw"] > 100 and given["n"] == 48
+    assert any(text.endswith("only ranks and fitted numbers count") for text in given["notes"])
+    assert given["rmse"] == pytest.approx(own["rmse"], abs=1e-4)
+    parts = {(p["name"], p["value"]): p for p in found["breakdowns"] if p["column"] == "kind"}
+    assert abs(parts["theirs.csv", "a"]["bias"]) < 0.1
+    assert max(abs(w["residual"]) for w in found["worst"] if w["name"] == "theirs.csv") < 1
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,14 @@ def test_a_model_that_is_shown_to_be_better_is_deployed() -> None:
     assert f"<code>{line}</code>" in found[NEXT]
 
 
+def test_scores_of_a_file_are_not_deployed() -> None:
+    theirs = model("theirs.csv", 0.9, float("nan"), role="scores", calibrated=False, rmse_raw=90.0)
+    found = answers([model("a", 0.7), theirs], pair("a", "theirs.csv", -0.3, -0.1))
+    assert found[GOOD] == "theirs.csv, SRCC 0.900 [0.800, 0.950]."  # no error, no cost
+    assert "theirs.csv is shown to be better than a." in found[COMPARED]
+    assert "export.py" not in found[NEXT] and "mean MOS" not in found[COMPARED]
+
+
 @pytest.mark.parametrize(
     "difference", [pair("best", "cheap", -0.02, 0.12), pair("cheap", "best", -0.12, 0.02)]
 )

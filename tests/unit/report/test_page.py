@@ -10,13 +10,16 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from distill.errors import ReportError
+from distill.logistic import fit_logistic4
 from distill.report import agreement_plots as plots
 from distill.report import write_report
 from distill.report.__main__ import run
+from distill.report.folder import read_folder
 from distill.report.frames import Frames
 from distill.report.subjects import Subject, Video
 from tests.helpers import report_folders as made
@@ -213,6 +216,30 @@ def test_a_model_that_says_one_thing_has_a_page(tmp_path: Path) -> None:
     found = page(folder)
     assert "agreement" in found.sections and not re.search(r"\bnan\b", found.words, re.I)
     assert not re.search(r'="[^"]*\bnan\b', found.source)
+
+
+def test_scores_on_another_scale_are_shown_after_the_fitted_curve(tmp_path: Path) -> None:
+    folder = made.evaluation(tmp_path / "run")
+    path = folder / "predictions_2.csv"
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    mos, before = (np.array([float(row[name]) for row in rows]) for name in ("mos", "score"))
+    for row, score in zip(rows, before, strict=True):
+        row["score"] = row["frame_scores"] = str(20 * score - 300)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    result = json.loads((folder / "result.json").read_text())
+    result["rows"][1] |= {"calibrated": False, "role": "scores", "gmacs": None}
+    made.dump(folder / "result.json", result)
+    own, given = read_folder(folder).subjects
+    expected = fit_logistic4(before, mos)(before)
+    assert given.scores == pytest.approx(expected, abs=1e-3)
+    assert [v.frame_scores[0] for v in given.videos] == pytest.approx(given.scores, abs=1e-3)
+    assert own.scores != pytest.approx(fit_logistic4(own.scores, mos)(own.scores), abs=1e-3)
+    words = page(folder).words
+    assert "Not on the MOS scale: model 1 <i>. Only ranks count" in words
 
 
 def test_a_model_that_costs_nothing_has_a_page(tmp_path: Path) -> None:
