@@ -110,9 +110,9 @@ def trusted(subjects: Sequence[Subject]) -> list[str]:
     seen = [s.name for s in subjects if _no_test(s)]
     if seen:
         who = "every model" if len(seen) == len(subjects) > 1 else listed(seen)
-        told.append(f"No, {who} was trained or chosen on videos of it.")
+        told.append(f"No, {who} was trained or chosen on videos of this table.")
     elif any(_UNKNOWN in str(note) for s in subjects for note in s.row.get("notes") or []):
-        told.append("Nobody knows whether a model was trained on it: see above.")
+        told.append("Nobody knows whether a model was trained on this table: see above.")
     row = subjects[0].row
     videos, contents = row.get("n"), row.get("contents")
     if is_number(videos) and is_number(contents):
@@ -137,8 +137,10 @@ def _next(run: RunFolder) -> list[str]:
         best = highest(run.subjects)
         network = best is not None and best.row.get("role") != ROLE
         bundle = str(best.row.get("bundle", "")) if best and network else ""
-        rivals = [p for p in paired(run) if best and best.name in (p.first, p.other)]
-        if bundle and all(pair.apart for pair in rivals if pair.statistic == "SRCC"):
+        pairs = [pair for pair in paired(run) if pair.statistic == "SRCC"]
+        # On every table: a model may be the best of one and beaten on another.
+        rivals = [pair for pair in pairs if best and best.name in (pair.first, pair.other)]
+        if bundle and all(best and _wins(pair, best.name) for pair in rivals):
             told.append(command("Deploy it:", f"python export.py --bundle {shlex.quote(bundle)}"))
         elif bundle:
             told.append("More contents tell models apart; or take the cheapest of these.")
@@ -175,6 +177,11 @@ def few_contents(subject: Subject) -> bool:
 def _no_test(subject: Subject) -> bool:
     notes = subject.row.get("notes") or [subject.row.get("warning") or ""]
     return any(_NO_TEST in str(note) for note in notes)
+
+
+def _wins(pair: Pair, name: str) -> bool:
+    """Whether a model of the pair is shown to be the better one."""
+    return pair.apart and (float(pair.low or 0) > 0) == (pair.first == name)
 
 
 def _other(pair: Pair, name: str) -> str:

@@ -87,7 +87,7 @@ def test_a_table_that_a_model_knows_is_no_test() -> None:
     known = [model(name, 0.8, notes=[notes[name]]) for name in "ab"]
     assert answers(known, pair("a", "b", 0, 0.1))[TRUST].startswith("No, every model was trained")
     found = answers([known[0], model("b", 0.9)], pair("a", "b", -0.3, -0.1))
-    assert found[TRUST].startswith("No, a was trained or chosen on videos of it.")
+    assert found[TRUST].startswith("No, a was trained or chosen on videos of this table.")
     assert found[NEXT].startswith("Test on videos that no model knows: split=test")
 
 
@@ -120,6 +120,10 @@ def test_several_tables_have_a_line_each() -> None:
     found = answers([model("a", 0.9), model("b", 0.8), other], pair("a", "b", 0.05, 0.2))
     assert "T, test: a, SRCC 0.900" in found[GOOD] and "U, test: a, SRCC 0.600" in found[GOOD]
     assert "T, test: a is shown to be better than b." in found[COMPARED]
+    assert "export" in found[NEXT]
+    lost = pair("a", "b", -0.3, -0.1) | {"table_name": "U"}
+    found = answers([model("a", 0.9), model("b", 0.8), other], pair("a", "b", 0.05, 0.2), lost)
+    assert "export" not in found[NEXT]
     constant = model("c", 0.5)
     constant.row["srcc"] = None
     assert "no SRCC is defined" in answers([constant])[GOOD]
