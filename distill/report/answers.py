@@ -36,6 +36,7 @@ def of_evaluation(run: RunFolder) -> Answers:
         if best is None:
             good.append(f"{before}no SRCC is defined, since scores or MOS are constant.")
             continue
+        good += [f"{before}{text}" for text in _challenge(run, best.table)]
         good.append(f"{before}{best.name}, {quality(best)}.")
         found = _compared(run, best, own)
         if before:  # of each table what matters most
@@ -64,6 +65,17 @@ def quality(subject: Subject) -> str:
         told += f", typical error {fixed(row['rmse_raw'], 2)} MOS (RMSE)"
     cost = shown(row, "gmacs")
     return f"{told}, {gmacs(cost)} GMACs a video" if cost > 0 else told
+
+
+def _challenge(run: RunFolder, table: str) -> list[str]:
+    """The highest score of the KVQ challenge on a table, where it was asked for."""
+    rows = [row for row in run.result.get("kvq") or [] if row.get("table_name") == table]
+    known = [row for row in rows if is_number(row.get("score"))]
+    if not known:
+        return []
+    best = max(known, key=lambda row: row["score"])
+    ends = interval(best.get("low"), best.get("high"))
+    return [f"{best['name']}, KVQ score {fixed(best['score'], 4)} {ends}".strip() + "."]
 
 
 def without_model(subject: Subject) -> list[str]:

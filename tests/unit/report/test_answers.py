@@ -50,6 +50,17 @@ def test_a_model_that_is_shown_to_be_better_is_deployed() -> None:
     assert f"<code>{line}</code>" in found[NEXT]
 
 
+def test_the_score_of_the_challenge_comes_first() -> None:
+    rows = [
+        {"name": name, "table_name": table, "score": score, "low": 0.81, "high": 0.93}
+        for name, table, score in (("a", "T", 0.85), ("b", "T", 0.88), ("c", "other", 0.99))
+    ]
+    subjects = [model("a", 0.9), model("b", 0.8)]
+    found = answers(subjects, kvq=[*rows, rows[0] | {"score": None}])[GOOD]
+    assert found.startswith("b, KVQ score 0.8800 [0.810, 0.930]. a, SRCC 0.900")
+    assert "KVQ" not in answers(subjects)[GOOD]
+
+
 def test_scores_of_a_file_are_not_deployed() -> None:
     theirs = model("theirs.csv", 0.9, float("nan"), role="scores", calibrated=False, rmse_raw=90.0)
     found = answers([model("a", 0.7), theirs], pair("a", "theirs.csv", -0.3, -0.1))
