@@ -11,6 +11,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from distill.data.reader import VideoReader
 from distill.errors import VideoError
@@ -18,18 +19,22 @@ from distill.inference import Scored
 from distill.metrics import Scores
 
 BLUE, ORANGE, GREY = "#3366aa", "#dd7722", "#888888"
+_COLOURS = {"loss": "black", "srcc": BLUE, "plcc": ORANGE}
+# Of the other terms of a loss: told apart from these, and from each other, by all eyes.
+_OTHERS = ("#00805c", "#a84c83", "#8a6a00", "#56b4e9", "#6b7078")
+_LEAST = 0.1  # range of an axis of correlations
 
 
 def scatter(
     path: Path, predicted: Sequence[float], mos: Sequence[float], scores: Scores, title: str
 ) -> None:
-    """Predicted score against MOS, with the diagonal and the correlations."""
+    """MOS against predicted score, as in the report, with the diagonal and the correlations."""
     figure, axes = plt.subplots(figsize=(5.2, 5.2))
     low = float(min(np.min(predicted), np.min(mos))) - 0.1
     high = float(max(np.max(predicted), np.max(mos))) + 0.1
     axes.plot([low, high], [low, high], color=GREY, linewidth=1, zorder=1, label="score = MOS")
-    axes.scatter(mos, predicted, s=22, color=BLUE, alpha=0.65, edgecolors="none", zorder=2)
-    axes.set(xlim=(low, high), ylim=(low, high), xlabel="MOS", ylabel="predicted score")
+    axes.scatter(predicted, mos, s=22, color=BLUE, alpha=0.65, edgecolors="none", zorder=2)
+    axes.set(xlim=(low, high), ylim=(low, high), xlabel="predicted score", ylabel="MOS")
     axes.set_title(
         f"{title}\nSRCC {scores.srcc:.3f}   PLCC {scores.plcc:.3f}   "
         f"RMSE {scores.rmse_raw:.3f}   n = {scores.n}",
@@ -67,10 +72,18 @@ def curves(path: Path, logs: Sequence[Path]) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8))
     for name, points in sorted(columns.items()):
         steps, values = zip(*sorted(points.items()), strict=True)
-        if name.startswith("train/"):
-            left.plot(steps, _smooth(values), label=name.removeprefix("train/"), linewidth=1.3)
+        part, _, what = name.partition("/")
+        colour = _COLOURS.get(what) or _OTHERS[len(left.lines) % len(_OTHERS)]
+        if part == "train" and what != "data_wait":  # which is a share of time
+            width = 2.0 if what == "loss" else 1.3
+            left.plot(steps, _smooth(values), label=what, linewidth=width, color=colour)
         elif name in ("val/srcc", "val/plcc"):
-            right.plot(steps, values, marker="o", markersize=3, label=name.removeprefix("val/"))
+            label = what.upper()
+            right.plot(steps, values, marker="o", markersize=4, label=label, color=colour)
+    low, high = right.get_ylim()
+    if right.lines and high - low < _LEAST:  # noise does not fill the picture
+        right.set_ylim((low + high - _LEAST) / 2, (low + high + _LEAST) / 2)
+    right.xaxis.set_major_locator(MaxNLocator(integer=True))
     left.set(xlabel="step", title="training loss by part (running mean)")
     right.set(xlabel="step", title="validation correlation")
     for axes in (left, right):

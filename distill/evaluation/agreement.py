@@ -33,8 +33,8 @@ def agreement(
 
     Returns:
         A number for each of ``STATISTICS``, ``n``, ``contents``, ``intervals`` (name -> [low,
-        high]), ``low`` and ``high`` of SRCC, and ``warning``: why not to trust them; nan where
-        something is undefined.
+        high]), ``doubted`` (names whose interval is not to be trusted), ``low`` and ``high`` of
+        SRCC, and ``warning``: why not to trust these; nan where something is undefined.
     """
     found = {
         name: interval_over_contents(scores, mos, groups, statistic, **options)
@@ -47,6 +47,7 @@ def agreement(
         "n": len(scores),
         "contents": srcc.n_groups,
         "intervals": {name: [interval.low, interval.high] for name, interval in found.items()},
+        "doubted": [name for name, interval in found.items() if interval.warning],
         "low": srcc.low,
         "high": srcc.high,
         "warning": undefined or srcc.warning,

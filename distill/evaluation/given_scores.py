@@ -1,7 +1,7 @@
 """Somebody's table of scores as a model that an evaluation can compare with bundles."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -37,6 +37,18 @@ class GivenScores(QualityModel):
 def is_table(path: str | Path) -> bool:
     """Whether a path is a table's, not a bundle's."""
     return Path(path).suffix.lower() in TABLE_SUFFIXES and not Path(path).is_dir()
+
+
+def on_scale(scores: Sequence[float], mos: Sequence[float]) -> bool:
+    """Whether scores may be meant as MOS: none lies farther outside their range than a quarter.
+
+    Args:
+        scores: (N,) of a table.
+        mos: (N,) of the same videos.
+    """
+    least, most = min(mos), max(mos)
+    room = (most - least) / 4
+    return least - room <= min(scores) and max(scores) <= most + room
 
 
 def given_scores(path: Path) -> Bundle:

@@ -1,8 +1,9 @@
 """What an evaluation prints."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from distill.evaluation.comparisons import TITLES
 from distill.resampling import FEW_CONTENTS
 
 
@@ -17,9 +18,10 @@ def told(result: dict[str, Any], by: Sequence[str], worst: bool) -> str:
     rows, pairs = result["rows"], result["pairs"]
     parts = [_agreement(rows)]
     parts.append("\n".join(f"note: {text}" for text in notes_of(rows)))
-    parts.append("\n".join(pair["verdict"] for pair in pairs))
+    notes = [text for row in rows for text in row["notes"]]
+    parts += _comparisons(pairs, notes)
     apart = [pair for pair in pairs if pair["contents"] >= FEW_CONTENTS]
-    if len({(pair["first"], pair["other"], pair["table_name"]) for pair in apart}) > 1:
+    if len({_models(pair) for pair in apart}) > 1:
         parts.append(
             f"{len(apart)} comparisons, each with an interval of its own: of equal models, one pair"
             " in 20 is told apart by chance"
@@ -33,6 +35,19 @@ def told(result: dict[str, Any], by: Sequence[str], worst: bool) -> str:
     parts.append(_kvq(result.get("kvq", [])))
     parts.append("\n".join(f"plot: {row['plot']}" for row in rows))
     return "\n\n".join(part for part in parts if part)
+
+
+def without_notes(verdict: str, notes: Iterable[str]) -> str:
+    """A verdict that points at the notes which it repeats; for where these stand above it.
+
+    Args:
+        verdict: of ``distill.evaluation.comparisons``.
+        notes: of the rows of its table.
+    """
+    said = verdict
+    for note in notes:
+        said = said.replace(f"; but {note}", "")
+    return verdict if said == verdict else f"{said}; but see the notes above"
 
 
 def notes_of(rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -50,13 +65,17 @@ def notes_of(rows: Sequence[dict[str, Any]]) -> list[str]:
         every = dict.fromkeys(text for row in own for text in row["notes"])
         common = [text for text in every if all(text in row["notes"] for row in own)]
         told += [f"{table}: {text}" for text in common]
+        known: dict[str, list[str]] = {}  # a note with a mark for its model's name -> such models
         for row in own:
-            some = [text for text in row["notes"] if text not in common]
-            # What a model learned from names both by itself.
             name = row["name"]
-            told += [
-                text if f" {name} " in f" {text} " else f"{name}, {table}: {text}" for text in some
-            ]
+            for text in (text for text in row["notes"] if text not in common):
+                # What a model learned from names both by itself.
+                before, named, after = f" {text} ".partition(f" {name} ")
+                shape = f"{before} \0 {after}" if named else f"\0, {table}: {text}"
+                known.setdefault(shape.strip(), []).append(name)
+        for shape, names in known.items():
+            each = "Each of " if shape.startswith("\0") else "each of "
+            told.append(shape.replace("\0", f"{each if len(names) > 1 else ''}{', '.join(names)}"))
     return told
 
 
@@ -75,6 +94,37 @@ def _agreement(rows: Sequence[dict[str, Any]]) -> str:
         "|contents"
     ).split("|")
     return aligned(header, table)
+
+
+def _comparisons(pairs: Sequence[dict[str, Any]], notes: Sequence[str]) -> list[str]:
+    """Of one pair every verdict; of more those that tell two models apart, and all as a table."""
+    rows: dict[tuple[str, ...], list[str]] = {}
+    if len({_models(pair) for pair in pairs}) < 2:
+        return ["\n".join(without_notes(pair["verdict"], notes) for pair in pairs)]
+    apart = [pair["verdict"] for pair in pairs if is_apart(pair)]
+    for pair in pairs:
+        sign = f"{pair['difference']:+.3f}" if pair["difference"] == pair["difference"] else "-"
+        told = f"{sign} {ends(pair['low'], pair['high'])}{' *' if is_apart(pair) else ''}"
+        rows.setdefault(_models(pair), []).append(told)
+    known = {pair["statistic"] for pair in pairs}
+    heads = [f"{title} [95%, paired]" for name, title in TITLES.items() if name in known]
+    table = aligned(
+        ["first", "minus", "table", *heads], [[*names, *told] for names, told in rows.items()]
+    )
+    if not apart:
+        return ["no two models are told apart: their intervals hold zero, or have too few contents",
+                table]  # fmt: skip
+    return ["\n".join(without_notes(verdict, notes) for verdict in apart), f"{table}\n* told apart"]
+
+
+def _models(pair: Mapping[str, Any]) -> tuple[str, ...]:
+    return pair["first"], pair["other"], pair["table_name"]
+
+
+def is_apart(pair: Mapping[str, Any]) -> bool:
+    """Whether a comparison tells two models apart: enough contents, an interval without zero."""
+    low, high = pair["low"], pair["high"]
+    return bool(pair["contents"] >= FEW_CONTENTS and (low > 0 or high < 0))
 
 
 def _breakdowns(rows: Sequence[dict[str, Any]]) -> str:

@@ -1,15 +1,25 @@
-"""Sections on how scores agree with MOS: plots, breakdowns, other tables, other models."""
+"""Sections on how scores agree with MOS: plots, other tables, other models."""
 
 import math
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
 from markupsafe import Markup
 
-from distill.evaluation.breakdowns import DERIVED, class_order
 from distill.report import agreement_plots as plots
-from distill.report.blocks import Cell, Figure, Figures, Heading, Section, Table, num, whole
+from distill.report.axes import Axis
+from distill.report.blocks import (
+    Cell,
+    Figure,
+    Figures,
+    Fold,
+    Heading,
+    Section,
+    Table,
+)
 from distill.report.folder import RunFolder, teacher_of
 from distill.report.frames import embedded
 from distill.report.subjects import Subject, by_place, shown
@@ -23,62 +33,101 @@ _MARKS = 3000  # of the scatter plots of a page: each weighs 170 bytes, and too 
 
 
 def agreement(run: RunFolder) -> Section | None:
-    """Scatter, calibration and residuals of each model on each table."""
-    blocks: list[Any] = []
-    many = len(run.subjects) > 1
+    """Scatter, calibration and residuals of each model on each table.
+
+    Models of one table stand beside each other on one scale, with the rest of each folded.
+    """
+    tables: dict[str, list[Subject]] = {}
     for subject in run.subjects:
-        figures = _figures(subject, min(1000, _MARKS // len(run.subjects)))
-        if not figures:
-            continue
-        if many:
-            row = subject.row
-            note = f"SRCC {fixed(row.get('srcc'))} {interval(row.get('low'), row.get('high'))}"
-            blocks.append(Heading(f"{subject.name} · {subject.where}", note))
-        blocks.append(Figures(figures))
+        tables.setdefault(subject.where, []).append(subject)
+    most = min(1000, _MARKS // max(1, len(run.subjects)))
+    blocks: list[Any] = []
+    for number, (where, subjects) in enumerate(tables.items()):
+        drawn = _of_table(subjects, most)
+        if drawn and len(tables) > 1 and len(run.subjects) == len(tables) and number:
+            note = _measured(subjects[0])
+            blocks.append(Fold(f"{subjects[0].name} · {where}", drawn, note))
+        elif drawn:
+            if len(tables) > 1:
+                blocks.append(Heading(where, _measured(subjects[0]) if len(subjects) == 1 else ""))
+            blocks += drawn
     if not blocks:
         return None
     return Section(
         "agreement", "Scores against MOS",
         "Points on the dashed line are scored as people did; a bend of the fitted curve is a"
-        " scale that differs, scatter around it is disagreement. Point at a mark to see which video"
-        " it is.",
+        " scale that differs, scatter around it is disagreement. Point at a mark, or tap it, to see"
+        " which video it is; in a plot that has the focus the arrow keys go from mark to mark.",
         blocks,
     )  # fmt: skip
 
 
-def _figures(subject: Subject, most: int) -> list[Figure]:
+def _measured(subject: Subject) -> str:
+    row = subject.row
+    return f"SRCC {fixed(row.get('srcc'))} {interval(row.get('low'), row.get('high'))}".strip()
+
+
+def _of_table(subjects: Sequence[Subject], most: int) -> list[Any]:
+    """Plots of the models of one table, on scales that all of them share."""
+    values = [v for s in subjects if s.videos for v in (*s.mos, *s.scores)]
+    scale = Axis.around(values)
+    edge = max((abs(video.residual) for s in subjects for video in s.videos), default=0.0)
+    if len(subjects) == 1:
+        rest = _details(subjects[0], edge, most)
+        figures = [*_scatter(subjects[0], scale, most), *rest]
+        return [Figures(figures)] if figures else []
+    scatters, folds = [], []
+    for subject in subjects:
+        for figure in _scatter(subject, scale, most):
+            note = f"{_measured(subject)}. {figure.note}".strip()
+            scatters.append(replace(figure, title=subject.name, note=note))
+        rest = _details(subject, edge, most)
+        if rest:
+            folds.append(Fold(f"{subject.name}: calibration and residuals", [Figures(rest)]))
+    style = "" if len(scatters) in (2, 4) else "thirds"
+    return [Figures(scatters, style), *folds] if scatters else []
+
+
+def _scatter(subject: Subject, scale: Axis, most: int) -> list[Figure]:
+    """MOS against score; of an older run without its data the picture that it left."""
     if len(subject.videos) < 3:
         if subject.picture is None:
             return []
         image = Markup('<img class="picture" alt="{}" src="{}">').format(
             f"Scatter plot of {subject.name}, {subject.where}", embedded(subject.picture)
         )
-        return [Figure("Score against MOS", image, "A picture of an older run, without its data.")]
+        return [Figure("Score and MOS", image, "A picture of an older run, without its data.")]
     drawn = f"{most} of {len(subject.videos)} videos are drawn; curve and bars are of all."
     note = drawn if len(subject.videos) > most else ""
-    figures = [Figure("MOS against score", plots.scatter(subject, most), note)]
+    return [Figure("MOS against score", plots.scatter(subject, scale, most), note)]
+
+
+def _details(subject: Subject, edge: float, most: int) -> list[Figure]:
+    """Calibration, and residuals by kinds of videos and by content."""
+    figures = []
     if len(subject.videos) >= 12:
         figures.append(
             Figure(
                 "Calibration",
                 plots.calibration(subject),
-                "Above the line: the model scores such videos too low.",
+                "Above the line: the model scores such videos too low. Without a bar: fewer than"
+                " three contents.",
             )
         )
-    for column in categories(subject)[:_COLUMNS]:
+    for column in categories(subject)[:_COLUMNS] if len(subject.videos) > 2 else ():
         values = [video.extra.get(column, "") for video in subject.videos]
         figures.append(
             Figure(
                 f"Residuals by {column}",
-                plots.residuals(subject, column, values, most // 3),
-                "Right of zero: scored better than people did. Numbers: mean, videos.",
+                plots.residuals(subject, column, values, most // 3, edge),
+                "Right of zero: scored better than people did.",
             )
         )
     if 2 < len(set(subject.groups)) < len(subject.videos):
         figures.append(
             Figure(
                 "Residuals by content",
-                plots.residuals(subject, "content", subject.groups, most // 3),
+                plots.residuals(subject, "content", subject.groups, most // 3, edge),
                 "The contents that are most off on average, at most twelve.",
             )
         )
@@ -97,52 +146,6 @@ def categories(subject: Subject) -> list[str]:
         for name, values in columns.items()
         if low <= len(values) <= high and values.total() >= _EACH * len(values) and name != "split"
     ]
-
-
-def breakdown(run: RunFolder) -> Section | None:
-    """The evaluation's tables by kinds of videos: those asked for open, the others folded."""
-    found = run.result.get("breakdowns") or []
-    if not found:
-        return None
-    blocks = []
-    for column in dict.fromkeys(str(row.get("column", "")) for row in found):
-        rows = [row for row in found if str(row.get("column", "")) == column]
-        blocks.append(_by_kind(column, rows))
-    return Section(
-        "breakdown", "By kind of video",
-        "Where the model is weak: a low SRCC within a kind, or a bias (mean of score minus MOS)"
-        " that favours it. Within a narrow kind every SRCC is lower than over all.",
-        blocks,
-    )  # fmt: skip
-
-
-def _by_kind(column: str, found: list[dict[str, Any]]) -> Table:
-    columns = [column, "model", "data", "videos", "contents", "SRCC", "95%", "PLCC", "RMSE", "bias"]
-    by_class = sorted(found, key=lambda row: class_order(str(row.get("value", ""))))
-    rows = [
-        [*(Cell(str(row.get(key, ""))) for key in ("value", "name", "table_name")),
-         whole(row.get("n")), whole(row.get("contents")), num(row.get("srcc")),
-         Cell(_marked(row), row.get("low")),
-         num(row.get("plcc")), num(row.get("rmse_raw")), num(row.get("bias"), sign=True)]
-        for row in by_class
-    ]  # fmt: skip
-    notes = []
-    if any(not is_number(row.get("srcc")) for row in found):
-        notes.append("–: too few videos for a correlation.")
-    if any(_marked(row).endswith("*") for row in found):
-        notes.append("*: too few contents to trust the intervals.")
-    table = Table(
-        columns, rows, frozenset({column, "model", "data"}),
-        "" if column in DERIVED else f"By {column}", " ".join(notes),
-        fold=f"By {column.replace('_', ' ')}" if column in DERIVED else "",
-    )  # fmt: skip
-    return table.without_constant("data", "model")
-
-
-def _marked(row: dict[str, Any]) -> str:
-    """An interval, with a star where the evaluation warns of it."""
-    told = interval(row.get("low"), row.get("high"))
-    return f"{told} *" if told and row.get("warning") else told
 
 
 def across(run: RunFolder) -> Section | None:
@@ -198,7 +201,7 @@ def against(run: RunFolder) -> Section | None:
         "Student against teacher" if run.kind == "train_student" else "Models against each other",
         "Far from the line the two disagree: videos to look at, and the ones where they would add"
         " something to each other.",
-        [Figures(figures, "thirds")],
+        [Figures(figures, "thirds" if len(figures) > 2 else "")],
     )  # fmt: skip
 
 

@@ -25,16 +25,16 @@ def told(video: Video) -> str:
     )
 
 
-def scatter(subject: Subject, most: int) -> Markup:
+def scatter(subject: Subject, scale: Axis, most: int) -> Markup:
     """MOS against score, with the diagonal, the fitted logistic and both distributions.
 
     Args:
         subject: with predictions.
+        scale: of both axes, one for all models of a table.
         most: videos that are drawn; the curve and the distributions are of all.
     """
     mos, scores = subject.mos, subject.scores
-    axis = Axis.around([*mos, *scores])
-    low, high = axis.low, axis.high
+    low, high = scale.low, scale.high
     plot = Plot(
         f"Scatter plot of MOS against the score of {subject.name}, {subject.where}:"
         f" {count(len(mos), 'video')}",
@@ -79,8 +79,11 @@ def calibration(subject: Subject) -> Markup:
     mos, scores, groups = subject.mos, subject.scores, subject.groups
     bins = equal_bins(scores, min(8, max(2, len(scores) // 6)))
     means = [mean_over_contents(mos[at], [groups[i] for i in at]) for at in bins]
-    ends = [e for m in means for e in (m.low, m.high, m.value)]
-    axis = Axis.around([*ends, *(float(scores[at].mean()) for at in bins)])
+    # Of few contents an interval may be wider than all MOS: it ends where they do.
+    least, most = float(mos.min()), float(mos.max())
+    ends = [min(max(e, least), most) for m in means for e in (m.low, m.high) if np.isfinite(e)]
+    middles = [v for m, at in zip(means, bins, strict=True) for v in (m.value, scores[at].mean())]
+    axis = Axis.around([*ends, *map(float, middles)])
     plot = Plot(
         f"Calibration of {subject.name}, {subject.where}: mean MOS of {len(bins)} bins of scores",
         Axis(axis.low, axis.high, "mean score of a bin"), Axis(axis.low, axis.high, "mean MOS"),
@@ -93,7 +96,7 @@ def calibration(subject: Subject) -> Markup:
         x = float(scores[at].mean())
         points.append((x, mean.value))
         if np.isfinite(mean.low):
-            plot.line([(x, mean.low), (x, mean.high)], "c1 whisker")
+            plot.line([(x, max(mean.low, least)), (x, min(mean.high, most))], "c1 whisker")
     plot.line(points, "c1 faint")
     for (x, y), mean in zip(points, means, strict=True):
         plot.mark(
@@ -107,7 +110,9 @@ def calibration(subject: Subject) -> Markup:
     return plot.render("square") + legend([*keys, ("ref", "line", "score = MOS")])
 
 
-def residuals(subject: Subject, column: str, values: Sequence[str], most: int) -> Markup:
+def residuals(
+    subject: Subject, column: str, values: Sequence[str], most: int, edge: float = 0.0
+) -> Markup:
     """Score minus MOS by the classes of a column: every video, and means with 95% intervals.
 
     Args:
@@ -115,6 +120,7 @@ def residuals(subject: Subject, column: str, values: Sequence[str], most: int) -
         column: its name, for the words.
         values: (N,) class of each video; the twelve with the largest means are shown.
         most: videos that are drawn; the means are of all.
+        edge: reach of the axis to both sides, at least, in MOS; one for all models of a table.
     """
     errors = subject.scores - subject.mos
     groups = subject.groups
@@ -128,26 +134,28 @@ def residuals(subject: Subject, column: str, values: Sequence[str], most: int) -
     rows = sorted(rows, key=lambda row: (-abs(row[2].value), row[0]))[:_ROWS]
     rows.sort(key=lambda row: (-row[2].value, row[0]))
     shown = [float(errors[i]) for _, at, _ in rows for i in at]
-    edge = max(0.1, *(abs(value) for value in shown)) * 1.06
+    edge = max(0.1, edge, *(abs(value) for value in shown)) * 1.06
     pitch = 40
     plot = Plot(
         f"Residuals of {subject.name} by {column}, {subject.where}",
         Axis(-edge, edge, "score − MOS"), Axis(0, len(rows)),
-        height=56 + pitch * len(rows), left=14, right=14,
+        height=76 + pitch * len(rows), left=14, right=14, top=32,
     )  # fmt: skip
     plot.grid(y=False)
+    plot.text(plot.width - plot.right, 18, "mean · videos", "tick end")
     plot.rule(plot.px(0), plot.top, plot.px(0), plot.height - plot.bottom, "zero")
     for number, (name, members, mean) in enumerate(rows):
         level = len(rows) - number - 0.66
         plot.text(plot.left, plot.py(level) - 12, short(name or "(empty)", 36), "name start")
         plot.text(
             plot.width - plot.right, plot.py(level) - 12,
-            f"{fixed(mean.value, 2, sign=True)} · {mean.n}", "tick end",
+            f"{fixed(mean.value, 2, sign=True)} · {mean.n}", "name end",
         )  # fmt: skip
         for i in [members[j] for j in thinned(len(members), max(2, most // len(rows)))]:
             plot.mark(float(errors[i]), level, "c1 mist", told(subject.videos[i]), r=3.2)
-        if np.isfinite(mean.low):
-            plot.line([(mean.low, level), (mean.high, level)], "c2 whisker")
+        if np.isfinite(mean.low):  # of few contents it may be wider than the plot
+            ends = [(max(-edge, mean.low), level), (min(edge, mean.high), level)]
+            plot.line(ends, "c2 whisker")
         tip = f"{name or '(empty)'}: {count(mean.n, 'video')}, {count(mean.contents, 'content')}"
         tip += f"\nmean {fixed(mean.value, 3, sign=True)} {interval(mean.low, mean.high)}"
         plot.mark(mean.value, level, "c2 solid", tip, shape="diamond", r=4.5)
@@ -158,13 +166,15 @@ def residuals(subject: Subject, column: str, values: Sequence[str], most: int) -
     )
 
 
-def dots(subjects: Sequence[Subject], wide: bool) -> Markup:
-    """SRCC of several models with intervals, a row each.
+def dots(subjects: Sequence[Subject], style: str = "") -> Markup:
+    """SRCC of several models of one table with intervals, a row each.
 
     Args:
         subjects: at least one.
-        wide: for the width of a page; else for a phone.
+        style: ``wide`` for the width of a page and ``narrow`` for that of a phone alone; else for
+            half a page.
     """
+    wide = style == "wide"
     rows = [(s, s.row.get("srcc"), s.row.get("low"), s.row.get("high")) for s in subjects]
     ends = [float(v) for _, *values in rows for v in values if v is not None]
     sure = any(low is not None for *_, low, _ in rows)
@@ -175,11 +185,10 @@ def dots(subjects: Sequence[Subject], wide: bool) -> Markup:
         width=820 if wide else 400, height=56 + pitch * len(rows), left=14, right=14,
     )  # fmt: skip
     plot.grid(y=False, ticks=8 if wide else 5)
-    many = len({s.where for s in subjects}) > 1
     for number, (subject, value, low, high) in enumerate(rows):
         level = len(rows) - number - 0.66
-        name = f"{subject.name} · {subject.where}" if many else subject.name
-        plot.text(plot.left, plot.py(level) - 13, short(name, 44), "name start")
+        name = subject.name
+        plot.text(plot.left, plot.py(level) - 13, short(name, 100 if wide else 40), "name start")
         if value is None:
             plot.text(plot.left, plot.py(level) + 4, "no number", "tick start")
             continue
@@ -187,7 +196,7 @@ def dots(subjects: Sequence[Subject], wide: bool) -> Markup:
             plot.line([(float(low), level), (float(high), level)], "c1 whisker")
         tip = f"{name}\nSRCC {fixed(value)} {interval(low, high)}"
         plot.mark(float(value), level, "c1 solid", tip, r=5.5)
-    return plot.render("wide" if wide else "narrow")
+    return plot.render(style)
 
 
 def against(x: Subject, y: Subject, label: str, most: int) -> Markup:
@@ -200,8 +209,8 @@ def against(x: Subject, y: Subject, label: str, most: int) -> Markup:
     """
     axis = Axis.around([*x.scores, *y.scores])
     plot = Plot(
-        label, Axis(axis.low, axis.high, short(f"score of {x.name}", 44)),
-        Axis(axis.low, axis.high, short(f"score of {y.name}", 44)), height=400,
+        label, Axis(axis.low, axis.high, f"score of {short(x.name, 27)}"),
+        Axis(axis.low, axis.high, f"score of {short(y.name, 27)}"), height=400, left=60,
     )  # fmt: skip
     plot.grid()
     plot.line([(axis.low, axis.low), (axis.high, axis.high)], "ref")

@@ -24,8 +24,9 @@ class Axis:
 
     @classmethod
     def around(
-        cls, values: Iterable[float], label: str = "", *, log: bool = False, room: float = 0.05
-    ) -> "Axis":
+        cls, values: Iterable[float], label: str = "", *, log: bool = False, room: float = 0.05,
+        least: float = 0.0,
+    ) -> "Axis":  # fmt: skip
         """An axis that holds all finite values, with room at both ends.
 
         Args:
@@ -34,6 +35,7 @@ class Axis:
             label: see ``Axis``.
             log: see ``Axis``.
             room: share of the range at each end.
+            least: range of a linear axis at least, so that noise does not fill it.
         """
         kept = [v for v in values if math.isfinite(v) and (v > 0 or not log)]
         if not kept:
@@ -43,6 +45,7 @@ class Axis:
             factor = max((high / low) ** room, 1.15)
             return cls(low / factor, high * factor, label, True)
         pad = room * (high - low) or max(abs(high), 1.0) * 0.05
+        pad = max(pad, (least - (high - low)) / 2)
         return cls(low - pad, high + pad, label)
 
     def share(self, value: float) -> float:

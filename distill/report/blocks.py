@@ -108,11 +108,35 @@ class Lines:
 
 
 @dataclass(frozen=True)
+class Answers:
+    """What a reader asks first, and a few sentences on each."""
+
+    kind: ClassVar[str] = "answers"
+    items: Sequence[tuple[str, Sequence[str]]]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Blocks under a heading that opens them.
+
+    Attributes:
+        title, note: of the heading.
+        blocks: of any kind but this.
+    """
+
+    kind: ClassVar[str] = "fold"
+    title: str
+    blocks: Sequence[Any]
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Facts:
-    """Names and values."""
+    """Names and values, to copy; with the style ``prose`` to read."""
 
     kind: ClassVar[str] = "facts"
     items: Sequence[tuple[str, str]]
+    style: str = ""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from distill.report import label_plots as plots
 from distill.report.blocks import Card, Cards, Cell, Figure, Figures, Section, Table, num, whole
 from distill.report.folder import RunFolder
 from distill.report.frames import Frames
+from distill.report.reasons import alike
 from distill.report.subjects import read_videos
 from distill.report.text import fixed, number, short_names
 from distill.runs import PREDICTIONS
@@ -28,7 +29,7 @@ def pseudo_labels(run: RunFolder, frames: Frames) -> Section | None:
     blocks: list[Any] = []
     figures = _figures(run, usable)
     if figures:
-        blocks.append(Figures(figures))
+        blocks.append(Figures(figures, "thirds" if len(figures) == 3 else ""))
     blocks += _tables(run, labels)
     blocks += _disputed(run, usable, frames)
     if not blocks:
@@ -92,9 +93,11 @@ def _tables(run: RunFolder, labels: list[Label]) -> list[Table]:
     )
     reasons.update(label.reason for label in labels if label.status != "ok")
     if reasons:
-        rows = [[Cell(reason), whole(n)] for reason, n in reasons.most_common(_REASONS)]
+        rows = [[Cell(reason), whole(n)] for reason, n in alike(reasons).most_common(_REASONS)]
         tables.append(Table(["reason", "videos"], rows, frozenset({"reason"}), "Left out, and why"))
     kinds = run.choice.get("kinds") or []
+    several = Counter(str(row["kind"]) for row in kinds)
+    kinds = [row for row in kinds if several[str(row["kind"])] > 1]  # one class is all videos
     if kinds:
         acted = [name for name in ("kept", "weighed", "dropped") if name in kinds[0]]
         rows = [

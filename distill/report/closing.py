@@ -1,18 +1,21 @@
 """The last sections: what was left out, and how to make the run again."""
 
 import time
+from collections import Counter
 from typing import Any
 
-from distill.report.blocks import Cell, Facts, Section, Table
+from distill.report.blocks import Cell, Facts, Section, Table, whole
 from distill.report.folder import RunFolder
+from distill.report.reasons import alike
 from distill.report.text import count, gmacs
 from distill.runs import RESULT
 
 _SHOWN = 50
+_OPEN = 12  # rows of a table that is not folded; and most reasons
 
 
 def problems(run: RunFolder) -> Section | None:
-    """The first rows of ``problems.csv``."""
+    """The reasons of ``problems.csv``, and its first rows."""
     if not run.problems:
         return None
     rows = [
@@ -22,11 +25,19 @@ def problems(run: RunFolder) -> Section | None:
     ]  # fmt: skip
     more = len(run.problems) - len(rows)
     note = f"{more} more are in {run.path / 'problems.csv'}." if more else ""
-    table = Table(["video", "reason", "table", "line"], rows,
-                  frozenset({"video", "reason", "table"}), note=note)  # fmt: skip
+    reasons = alike(Counter(row.get("reason") or "" for row in run.problems))
+    fold = f"The first {len(rows)} of them" if more else "Each of them"
+    table = Table(
+        ["video", "reason", "table", "line"], rows, frozenset({"video", "reason", "table"}),
+        note=note, fold=fold if len(rows) > _OPEN else "",
+    )  # fmt: skip
+    counted = [[Cell(reason), whole(n)] for reason, n in reasons.most_common(_OPEN)]
+    blocks = [table]
+    if len(rows) > _OPEN:
+        blocks.insert(0, Table(["reason", "videos"], counted, frozenset({"reason"})))
     return Section(
         "problems", "Left out", f"{count(len(run.problems), 'video')} could not be used; no number"
-        " above counts them.", [table],
+        " above counts them.", blocks,
     )  # fmt: skip
 
 

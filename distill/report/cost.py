@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from distill.report import cost_plots as plots
+from distill.report.answers_of_runs import of_sweep
 from distill.report.blocks import Cell, Figure, Figures, Section, Table, num
 from distill.report.blocks import cost as cost_cell
 from distill.report.cost_plots import Point
@@ -41,7 +42,7 @@ def accuracy_and_cost(run: RunFolder) -> Section | None:
     ]  # fmt: skip
     columns = ["model", "SRCC", "GMACs", "M parameters", "data", "kind", "source"]
     words = frozenset({"model", "data", "kind", "source"})
-    blocks.append(Table(columns, rows, words, caption="The numbers and where they come from"))
+    blocks.append(Table(columns, rows, words, fold="The numbers and where they come from"))
     return Section(
         "cost", "Accuracy and cost",
         "Up and to the left is better. Only points of one panel are of the same videos: SRCC of"
@@ -55,7 +56,7 @@ def sweep(run: RunFolder) -> Section | None:
     """The runs of a sweep, those that were not trained with the reason."""
     if run.kind != "sweep":
         return None
-    columns = ["run", "GMACs", "M parameters", "val SRCC", "val PLCC", "test SRCC", "95%", "note"]
+    columns = "run|GMACs|M parameters|val SRCC|val PLCC|test SRCC|95% of test|note".split("|")
     rows = []
     for row in run.sweep:
         low, high = number(row.get("test_low")), number(row.get("test_high"))
@@ -66,10 +67,11 @@ def sweep(run: RunFolder) -> Section | None:
              num(number(row.get("val_plcc"))), num(number(row.get("test_srcc"))),
              Cell(ends, low if ends else None), Cell(_said(row))]
         )  # fmt: skip
+    told = of_sweep(run)
     return Section(
         "runs", "Runs",
         "Choose by validation and by cost; the test column is there to report the one chosen.",
-        [Table(columns, rows, frozenset({"run", "note"}))],
+        [*([told] if told else []), Table(columns, rows, frozenset({"run", "note"}))],
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ own, with its own scale; only the axis of GMACs is one for all.
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 
 import numpy as np
@@ -18,6 +18,7 @@ from distill.report.text import fixed, gmacs, interval, number, short
 
 _SHAPES = {"own": ("c1 solid", "circle"), "measured": ("c3 solid", "square"),
            "published": ("c2 solid", "diamond")}  # fmt: skip
+_APART = 8.0  # pixels between the intervals of models of one cost
 _NAMED = 6  # marks of a panel that all get a name
 _LEFT = 64  # margin of every panel, so that their axes of GMACs stand above each other
 KEYS = {"own": "this run", "measured": "measured with this project", "published": "published"}
@@ -119,22 +120,45 @@ def _panel(data: str, points: Sequence[Point], x: Axis, wide: bool) -> Markup:
     if len(steps) > 1:
         style = _SHAPES[points[0].kind][0].replace("solid", "faint")
         plot.line([*steps, (x.high, best)], style, steps=True)
-    for point in reversed(points):  # the run's own on top
+    places = beside(points, x, _APART / (plot.width - plot.left - plot.right))
+    for point, at in reversed([*zip(points, places, strict=True)]):  # the run's own on top
         style, shape = _SHAPES[point.kind]
         if np.isfinite(point.low) and np.isfinite(point.high):
-            ends_ = [(point.gmacs, point.low), (point.gmacs, point.high)]
-            plot.line(ends_, style.replace("solid", "whisker"))
+            plot.line([(at, point.low), (at, point.high)], style.replace("solid", "whisker"))
         tip = f"{point.name}\n{gmacs(point.gmacs)} GMACs, SRCC {fixed(point.srcc)}"
         tip += f" {interval(point.low, point.high)}\n{point.note}"
-        plot.mark(point.gmacs, point.srcc, style, tip.strip(), shape=shape, r=5.5)
-    _names(plot, points, 40 if wide else 24)
+        plot.mark(at, point.srcc, style, tip.strip(), shape=shape, r=5.5)
+    placed = [replace(point, gmacs=at) for point, at in zip(points, places, strict=True)]
+    _names(plot, placed, 40 if wide else 24)
     return plot.render("wide" if wide else "narrow")
+
+
+def beside(points: Sequence[Point], x: Axis, apart: float) -> list[float]:
+    """Where points are drawn, in GMACs: those of one cost that have intervals beside each other.
+
+    Args:
+        points: of a panel.
+        x: axis of GMACs.
+        apart: distance, as a share of the axis.
+    """
+    same: dict[float, list[int]] = {}
+    for number_, p in enumerate(points):
+        if np.isfinite(p.low) and np.isfinite(p.high):
+            same.setdefault(round(x.share(p.gmacs) / apart), []).append(number_)
+    places = [p.gmacs for p in points]
+    for members in same.values():
+        for rank, at in enumerate(members):
+            shift = (rank - (len(members) - 1) / 2) * apart
+            places[at] *= (x.high / x.low) ** shift
+    return places
 
 
 def _names(plot: Plot, points: Sequence[Point], letters: int) -> None:
     """Names beside the marks, each where it hides the least; left out where there is no room."""
     taken = [(plot.px(p.gmacs) - 7, plot.py(p.srcc) - 7, plot.px(p.gmacs) + 7, plot.py(p.srcc) + 7)
              for p in points]  # fmt: skip
+    taken += [(plot.px(p.gmacs) - 2, plot.py(p.high), plot.px(p.gmacs) + 2, plot.py(p.low))
+              for p in points if np.isfinite(p.low) and np.isfinite(p.high)]  # fmt: skip
     for point in points:
         if point.kind == "measured" and len(points) > _NAMED:  # the table and the tips name them
             continue
@@ -144,7 +168,7 @@ def _names(plot: Plot, points: Sequence[Point], letters: int) -> None:
             (cx + 10, cy - 7, "start"), (cx - 10 - wide, cy - 7, "end"),
             (cx - wide / 2, cy - 24, "middle"), (cx - wide / 2, cy + 10, "middle"),
             (cx + 8, cy - 21, "start"), (cx - 8 - wide, cy - 21, "end"),
-            (cx + 8, cy + 7, "start"), (cx - 8 - wide, cy + 7, "end"),
+            (cx + 8, cy + 7, "start"), (cx - 8 - wide, cy + 7, "end"), *_ends(plot, point, wide),
         ):  # fmt: skip
             box = (left, top, left + wide, top + 14)
             inside = left >= plot.left and box[2] <= plot.width and top >= 0
@@ -154,6 +178,14 @@ def _names(plot: Plot, points: Sequence[Point], letters: int) -> None:
                 plot.text(at, top + 11, words, f"name {style}")
                 taken.append(box)
                 break
+
+
+def _ends(plot: Plot, point: Point, wide: float) -> list[tuple[float, float, str]]:
+    """Places of a name at the ends of an interval."""
+    if not (np.isfinite(point.low) and np.isfinite(point.high)):
+        return []
+    left = plot.px(point.gmacs) - wide / 2
+    return [(left, plot.py(point.low) + 4, "middle"), (left, plot.py(point.high) - 18, "middle")]
 
 
 def _meet(a: tuple[float, ...], b: tuple[float, ...]) -> bool:

@@ -1,10 +1,13 @@
 """The top of the page: what was measured, how sure it is, and what a reader must know first."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from distill.evaluation.telling import notes_of
 from distill.report import agreement_plots as plots
+from distill.report import answers
+from distill.report.answers_of_runs import of_labels, of_training
 from distill.report.blocks import (
     Cell,
     Figure,
@@ -18,8 +21,8 @@ from distill.report.blocks import (
     whole,
 )
 from distill.report.folder import RunFolder
-from distill.report.subjects import SPLITS, Subject, shown
-from distill.report.text import count, fixed, gmacs, interval, is_number
+from distill.report.subjects import SPLITS, Subject, off_scale, shown
+from distill.report.text import count, fixed, gmacs, interval, is_number, listed
 from distill.report.verdicts import comparisons, kvq, verdicts
 from distill.resampling import FEW_CONTENTS
 from distill.specification import is_demo, of_vmaf
@@ -47,12 +50,14 @@ def banners(run: RunFolder) -> list[str]:
         told.append("Demo data only: the labels are VMAF of synthetic clips, nobody's opinions.")
     elif run.spec and of_vmaf(run.spec):
         told.append("The labels are VMAF of processed copies, nobody's opinions.")
-    uncalibrated = [s.name for s in run.subjects if s.row.get("calibrated") is False]
+    if names := list(dict.fromkeys(s.name for s in run.subjects if off_scale(s.row))):
+        told.append(
+            f"Not on the MOS scale: {listed(names)}. Only ranks count; plots and errors are after"
+            " the fitted curve."
+        )
     if run.spec and run.spec.get("calibration") is None:
-        uncalibrated.append(str(run.spec.get("role", "the model")))
-    if uncalibrated:
-        names = ", ".join(dict.fromkeys(uncalibrated))
-        told.append(f"Not calibrated: {names}. The scores are on no MOS scale; only ranks count.")
+        role = run.spec.get("role", "the model")
+        told.append(f"Not calibrated: {role}. The scores are on no MOS scale; only ranks count.")
     warned = notes_of([_noted(s) for s in run.subjects])
     if warned:
         told += [f"{text.rstrip('.')}." for text in warned]
@@ -83,7 +88,7 @@ def _of_one(run: RunFolder) -> Section:
         if other is not main:
             ends = interval(other.row.get("low"), other.row.get("high"))
             value = fixed(other.row.get("srcc"))
-            tiles.insert(1, Tile(f"SRCC, {SPLITS.get(other.split, other.split)}", value, ends))
+            tiles.append(Tile(f"SRCC, {SPLITS.get(other.split, other.split)}", value, ends))
     budget = run.result.get("budget")
     held = f", budget {gmacs(budget)}" if is_number(budget) else ""
     if is_number(main.row.get("gmacs")):
@@ -93,7 +98,8 @@ def _of_one(run: RunFolder) -> Section:
         steps = run.result.get("steps")
         note = count(int(steps), "step") if is_number(steps) else ""
         tiles.append(Tile("training", f"{run.result['minutes']:.1f} min", note))
-    blocks: list[Any] = [Tiles(tiles)]
+    told = answers.of_evaluation if run.kind == "evaluate" else of_training
+    blocks: list[Any] = [told(run), Tiles(tiles)]
     blocks += kvq(run)
     name = f"the {main.name}" if main.name in ("teacher", "student") else main.name
     return Section(
@@ -105,11 +111,11 @@ def _of_one(run: RunFolder) -> Section:
 def _tiles(subject: Subject) -> list[Tile]:
     row = subject.row
     fitted = fixed(row.get("plcc_fitted"))
+    of = f", {SPLITS.get(subject.split, subject.split)}" if subject.split else ""
     return [
-        Tile(f"SRCC, {SPLITS.get(subject.split, subject.split)}" if subject.split else "SRCC",
-             fixed(row.get("srcc")), interval(row.get("low"), row.get("high"))),
-        Tile("PLCC", fixed(row.get("plcc")), f"{_ends(row, 'plcc')} fitted {fitted}".strip()),
-        Tile("RMSE", fixed(row.get("rmse_raw")), f"fitted {fixed(row.get('rmse'))}"),
+        Tile(f"SRCC{of}", fixed(row.get("srcc")), interval(row.get("low"), row.get("high"))),
+        Tile(f"PLCC{of}", fixed(row.get("plcc")), f"{_ends(row, 'plcc')} fitted {fitted}".strip()),
+        Tile(f"RMSE{of}", f"{fixed(row.get('rmse_raw'))}", f"MOS; fitted {fixed(row.get('rmse'))}"),
     ]  # fmt: skip
 
 
@@ -140,12 +146,12 @@ def _of_several(run: RunFolder) -> Section:
         others.append([*named, *(num(r.get(key)) for key in keys), num(r.get("params_m"), 2)])
     # Together they would be wider than a page.
     words = frozenset({"model", "data"})
-    columns = "model|data|SRCC|95%|PLCC|PLCC 95%|RMSE|GMACs|videos|contents".split("|")
+    columns = "model|data|SRCC|95% of SRCC|PLCC|95% of PLCC|RMSE|GMACs|videos|contents".split("|")
     table = Table(
         columns, rows, words,
-        note="PLCC and RMSE are of the scores as they are. Bold: highest SRCC of a table, which is"
-        " no verdict; those stand above.",
-    ).without_constant("data", "PLCC 95%", "videos", "contents")  # fmt: skip
+        note="95%: interval over source contents. PLCC and RMSE (in MOS) are of the scores as they"
+        " are. Bold: the highest SRCC, which alone is no verdict.",
+    ).without_constant("data", "95% of PLCC", "videos", "contents")  # fmt: skip
     columns = ["model", "data", "PLCC fitted", "RMSE fitted", "KRCC", "same-content pairs",
                "NTIRE 2023", "M parameters"]  # fmt: skip
     more = Table(
@@ -153,18 +159,32 @@ def _of_several(run: RunFolder) -> Section:
         note="Fitted is after a 4-parameter logistic on these very videos, as most papers print"
         " it.",
     ).without_constant("data", "NTIRE 2023")  # fmt: skip
-    picture = plots.dots(run.subjects, wide=True) + plots.dots(run.subjects, wide=False)
-    sure = any(is_number(s.row.get("low")) for s in run.subjects)
-    title = "SRCC with 95% over contents" if sure else "SRCC; no interval"
-    figure = Figures([Figure(title, picture, style="full")])
     names = list(dict.fromkeys(s.name for s in run.subjects))
     tables = list(dict.fromkeys(s.where for s in run.subjects))
     return Section(
         "result", "Result",
         f"{count(len(names), 'model')} on {'; '.join(tables)}: trust a verdict that says better,"
         " not a difference of two numbers, since the models are compared on the same contents.",
-        [*verdicts(run), table, more, figure, *comparisons(run), *kvq(run)],
+        [answers.of_evaluation(run), *verdicts(run), _dots(run.subjects), table,
+         *comparisons(run), more, *kvq(run)],
     )  # fmt: skip
+
+
+def _dots(subjects: Sequence[Subject]) -> Figures:
+    """SRCC and its interval, a figure for each table."""
+    tables: dict[str, list[Subject]] = {}
+    for subject in subjects:
+        tables.setdefault(subject.where, []).append(subject)
+    figures = []
+    for where, own in tables.items():
+        sure = any(is_number(s.row.get("low")) for s in own)
+        note = "Lines: 95% over source contents." if sure else "No intervals."
+        if len(tables) > 1:
+            figures.append(Figure(f"SRCC on {where}", plots.dots(own), note))
+        else:
+            both = plots.dots(own, "wide") + plots.dots(own, "narrow")
+            figures.append(Figure("SRCC", both, note, style="full"))
+    return Figures(figures, "thirds" if len(figures) == 3 else "")
 
 
 def _ends(row: dict[str, Any], statistic: str) -> str:
@@ -189,5 +209,5 @@ def _of_labels(run: RunFolder) -> Section | None:
         tiles.append(Tile("waiting for videos", f"{result['data_wait']:.0%}", "of the time"))
     return Section(
         "result", "Result", "What the teacher said of the pool; where its members differ much, its"
-        " label is worth less.", [Tiles(tiles)],
+        " label is worth less.", [of_labels(run), Tiles(tiles)],
     )  # fmt: skip

@@ -108,9 +108,9 @@ def over_time(
         f" to {fixed(max(values), 2)}",
         x, Axis(low, high + 1e-9), width=180, height=84, left=27, right=6, top=6, bottom=18,
     )  # fmt: skip
-    for level in (low, (low + high) / 2, high):
+    for level, text in plot.y.ticks(2):
         plot.rule(plot.left, plot.py(level), plot.width - plot.right, plot.py(level), "grid")
-        plot.text(plot.left - 4, plot.py(level) + 3.5, fixed(level, 1), "tick end")
+        plot.text(plot.left - 4, plot.py(level) + 3.5, text, "tick end")
     if mos == mos:
         plot.line([(0.0, mos), (long, mos)], "ref")
     at = [long * (i + 0.5) / len(values) for i in range(len(values))]

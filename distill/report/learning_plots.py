@@ -11,8 +11,10 @@ from distill.report.statistics import running_mean, thinned
 from distill.report.svg import Plot, legend
 from distill.report.text import fixed, number
 
-_COLOURS = ("c1", "c2", "c3", "c4", "c5", "c6")
+# Also without colour they differ.
+_STYLES = ("c1", "c2", "c3 dashed", "c4 dotted", "c5 long", "c6 mixed")
 _MOST = 300  # points of a line
+_LEAST = 0.1  # range of an axis of correlations: less is noise of a validation set
 _ALONE = ("data_wait",)  # not parts of the loss
 
 Series = Mapping[str, Mapping[int, float]]  # name -> step -> value
@@ -55,7 +57,7 @@ def correlations(columns: Series) -> Markup:
     """SRCC and PLCC on validation; empty where none was logged."""
     names = [name for name in ("val/srcc", "val/plcc", "val/krcc") if columns.get(name)]
     wanted = {name.removeprefix("val/").upper(): columns[name] for name in names}
-    return _lines(wanted, "validation correlation", dots=True)
+    return _lines(wanted, "validation correlation", dots=True, least=_LEAST)
 
 
 def rates(columns: Series) -> Markup:
@@ -65,11 +67,12 @@ def rates(columns: Series) -> Markup:
 
 def waiting(columns: Series) -> Markup:
     """Share of its time that a step or a labelling waited for videos; empty without."""
-    label, what = "share of time waiting", "waiting for videos"
-    if columns.get("train/data_wait"):
-        return _lines({what: columns["train/data_wait"]}, label, smooth=True)
-    points = _of_labelling(columns, "data_wait")
-    return _lines({what: points}, label, over="videos labelled")
+    label, what = "% of time", "waiting for videos"
+    training = columns.get("train/data_wait")
+    points = training or _of_labelling(columns, "data_wait")
+    shares = {step: 100 * share for step, share in points.items()}
+    over = "step" if training else "videos labelled"
+    return _lines({what: shares}, label, smooth=bool(training), over=over, digits=1)
 
 
 def speed(columns: Series) -> Markup:
@@ -88,8 +91,9 @@ def _is_rate(name: str) -> bool:
 
 
 def _lines(
-    series: Series, label: str, *, smooth: bool = False, dots: bool = False, over: str = "step"
-) -> Markup:
+    series: Series, label: str, *, smooth: bool = False, dots: bool = False, over: str = "step",
+    least: float = 0.0, digits: int = 4,
+) -> Markup:  # fmt: skip
     series = {name: points for name, points in series.items() if len(points) > 1}
     if not series:
         return Markup("")
@@ -103,18 +107,19 @@ def _lines(
     plot = Plot(
         f"{label} by {over}: {', '.join(drawn)}",
         Axis(first, max(last, first + 1), over),
-        Axis.around([y for line in drawn.values() for _, y in line], label),
+        Axis.around([y for line in drawn.values() for _, y in line], label, least=least),
         height=260,
     )  # fmt: skip
     plot.grid()
     keys = []
     for at, (name, line) in enumerate(drawn.items()):
-        colour = _COLOURS[at % len(_COLOURS)] + (" dashed" if at >= len(_COLOURS) else "")
-        plot.line(line, f"{colour} thick" if at == 0 else colour)
+        style = _STYLES[at % len(_STYLES)]
+        colour = style.split()[0]
+        plot.line(line, f"{style} thick" if at == 0 else style)
         # Lines carry no words of their own: some of their points do.
         for i in thinned(len(line), 40):
             x, y = line[i]
-            tip = f"{name}\n{over} {x:.0f}: {fixed(y, 4)}"
+            tip = f"{name}\n{over} {x:.0f}: {fixed(y, digits)}"
             plot.mark(x, y, f"{colour} solid" if dots else "ghost", tip, r=3)
-        keys.append((colour, "line", name))
+        keys.append((f"{style} thick" if at == 0 else style, "line", name))
     return plot.render() + (legend(keys) if len(keys) > 1 else Markup(""))

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from distill.data.reader import VideoReader
 from distill.errors import ReportError
-from distill.report.agreement import across, against, agreement, breakdown
+from distill.report.agreement import across, against, agreement
 from distill.report.blocks import Section
 from distill.report.choice import pseudo_labels
 from distill.report.closing import problems, provenance, when
@@ -20,9 +20,11 @@ from distill.report.cost import accuracy_and_cost, sweep
 from distill.report.folder import RunFolder, read_folder
 from distill.report.frames import Frames
 from distill.report.headline import banners, headline
+from distill.report.kinds import breakdown
 from distill.report.learning import learning
-from distill.report.text import clean
+from distill.report.text import breakable, clean
 from distill.report.videos import videos
+from distill.report.words import hint, words
 
 REPORT = "report.html"
 
@@ -61,7 +63,7 @@ def sections(run: RunFolder, frames: Frames) -> list[Section]:
     makers = (
         headline, sweep, across, agreement, against, breakdown, accuracy_and_cost,
         partial(pseudo_labels, frames=frames), learning, partial(videos, frames=frames), problems,
-        provenance,
+        words, provenance,
     )  # fmt: skip
     return [section for make in makers if (section := make(run)) is not None]
 
@@ -78,6 +80,8 @@ def render(run: RunFolder, frames: Frames) -> str:
         lstrip_blocks=True,
         finalize=lambda value: value if isinstance(value, Markup) else clean(value),
     )
+    environment.globals["hint"] = hint
+    environment.filters["breakable"] = breakable
     return environment.get_template("page.html").render(
         run=run,
         name=" / ".join(run.path.parts[-2:]),

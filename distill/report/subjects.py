@@ -3,7 +3,7 @@
 import csv
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,9 @@ import numpy as np
 
 from distill.evaluation.names import short_names
 from distill.evaluation.predictions import HEADER
+from distill.logistic import fit_logistic4
 from distill.report.text import is_number, number
+from distill.resampling import interval_over_contents
 from distill.runs import PREDICTIONS
 
 SPLITS = {"val": "validation", "test": "test", "train": "training"}
@@ -80,7 +82,11 @@ class Subject:
 
 
 def evaluated(path: Path, result: dict[str, Any]) -> list[Subject]:
-    """The models and tables of an evaluation."""
+    """The models and tables of an evaluation.
+
+    Scores that are on no MOS scale are taken after the logistic that is fitted to these very
+    videos: plots and errors would show nothing but the scale.
+    """
     found = []
     rows = result.get("rows") or []
     bundles = list(dict.fromkeys(Path(str(row.get("bundle", ""))) for row in rows))
@@ -96,11 +102,30 @@ def evaluated(path: Path, result: dict[str, Any]) -> list[Subject]:
                 table=str(row.get("table_name") or table.parent.name or table.stem),
                 split=str(row.get("split", "")),
                 row=row,
-                videos=read_videos(file),
+                videos=_fitted(read_videos(file)) if off_scale(row) else read_videos(file),
                 picture=picture if picture.is_file() else None,
             )
         )
     return found
+
+
+def off_scale(row: dict[str, Any]) -> bool:
+    """Whether the scores of a row are on no MOS scale."""
+    return row.get("calibrated") is False
+
+
+def _fitted(videos: list[Video]) -> list[Video]:
+    if not videos:
+        return []
+    curve = fit_logistic4([v.score for v in videos], [v.mos for v in videos])
+    return [
+        replace(
+            video,
+            score=float(curve(video.score)),
+            frame_scores=tuple(curve(np.array(video.frame_scores)).tolist()),
+        )
+        for video in videos
+    ]
 
 
 def trained(path: Path, role: str, result: dict[str, Any], spec: dict[str, Any]) -> list[Subject]:
@@ -116,7 +141,7 @@ def trained(path: Path, role: str, result: dict[str, Any], spec: dict[str, Any])
     cost = {name: result.get(name) for name in ("gmacs", "params_m")}
     data = (spec.get("provenance") or {}).get("data")
     table = Path(str(data)).parent.name if data else ""
-    for split in ("val", "test"):
+    for split in ("test", "val"):  # what the training never saw comes first
         measured = result.get(split) or {}
         row = {key.removeprefix(f"{split} "): value for key, value in measured.items()}
         row |= {"low": row.get("srcc low"), "high": row.get("srcc high"), **cost}
@@ -124,9 +149,12 @@ def trained(path: Path, role: str, result: dict[str, Any], spec: dict[str, Any])
         videos = read_videos(path / PREDICTIONS.format(split))
         if measured or videos:
             row["contents"] = len({video.group for video in videos}) or None
-            found.append(
-                Subject(role, table, split, row, videos, picture if picture.is_file() else None)
-            )
+            shown_ = picture if picture.is_file() else None
+            subject = Subject(role, table, split, row, videos, shown_)
+            if not is_number(row["low"]) and len(videos) > 2:
+                ends = interval_over_contents(subject.scores, subject.mos, subject.groups)
+                row |= {"low": ends.low, "high": ends.high}
+            found.append(subject)
     return found
 
 

@@ -142,10 +142,13 @@ class Plot:
         )
 
     def render(self, style: str = "") -> Markup:
-        """The ``svg`` element."""
+        """The ``svg`` element; one whose marks say something takes the focus of a keyboard."""
+        # A small plot is part of a card, which is a button.
+        told = style != "spark" and any("data-tip=" in part for part in self.parts)
+        focus = Markup(' tabindex="0"') if told else Markup("")
         return (
-            Markup('<svg class="plot {}" role="img" aria-label="{}" viewBox="0 0 {} {}">').format(
-                style, clean(self.alt), _n(self.width), _n(self.height)
+            Markup('<svg class="plot {}" role="img"{} aria-label="{}" viewBox="0 0 {} {}">').format(
+                style, focus, clean(self.alt), _n(self.width), _n(self.height)
             )
             + Markup("").join(self.parts)
             + Markup("</svg>")
@@ -163,7 +166,7 @@ def legend(entries: Sequence[tuple[str, str, str]]) -> Markup:
         "square": '<rect x="3.5" y="2.5" width="9" height="9"',
         "diamond": '<polygon points="8,1.5 13.5,7 8,12.5 2.5,7"',
         "triangle": '<polygon points="8,2 13,11.5 3,11.5"',
-        "line": '<path d="M1 7H15"',
+        "line": '<path d="M-2 7H18"',
     }
     out = Markup("")
     for style, shape, words in entries:

@@ -5,15 +5,42 @@ import re
 from collections.abc import Sequence
 from typing import Any, TypeGuard
 
+from markupsafe import Markup
+
 # What would turn a line round, hide letters, or is not allowed in HTML: of names in a user's table.
 _HARMFUL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\uffff\ud800-\udfff]"
 )
 
+_HYPHEN = re.compile(r"(?<=[ \[])-(?=\d)")
+
+
+def minus(text: str) -> str:
+    """Text whose negative numbers have a minus in the place of a hyphen."""
+    return _HYPHEN.sub("−", text)
+
 
 def clean(text: Any) -> str:
     """Text with a visible mark in the place of letters that steer a display."""
     return _HARMFUL.sub("\ufffd", str(text))
+
+
+def breakable(text: Any) -> Markup:
+    """Text whose long names may go on in the next line after an underscore or a slash."""
+    parts = re.split(r"(?<=[_/])(?=[^_/])", clean(text))
+    return Markup("<wbr>").join(parts)
+
+
+def command(words: str, line: str) -> Markup:
+    """Words, and after them a line to type."""
+    return Markup("{} <code>{}</code>").format(clean(words), clean(line))
+
+
+def listed(names: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``; of many the first three and how many more."""
+    if len(names) > 4:
+        return f"{', '.join(names[:3])} and {len(names) - 3} others"
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def is_number(value: Any) -> TypeGuard[float]:

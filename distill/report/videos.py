@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from distill.report.blocks import Card, Cards, Heading, Section
+from distill.report.blocks import Card, Cards, Fold, Heading, Section
 from distill.report.folder import RunFolder
 from distill.report.frames import Frames
 from distill.report.label_plots import over_time
@@ -24,10 +24,12 @@ def videos(run: RunFolder, frames: Frames) -> Section | None:
         return None
     each = _EACH.get(len(subjects), 3)
     blocks: list[Any] = []
-    for subject in subjects:
-        if len(subjects) > 1:
-            blocks.append(Heading(f"{subject.name} · {subject.where}"))
-        blocks += _of(subject, each, frames)
+    for number, subject in enumerate(subjects):
+        title, shown = f"{subject.name} · {subject.where}", _of(subject, each, frames)
+        if number:
+            blocks.append(Fold(title, shown))
+        else:
+            blocks += [Heading(title), *shown] if len(subjects) > 1 else shown
     blocks += _between(subjects, 2 * each if len(subjects) < 4 else each, frames)
     return Section(
         "videos", "Videos",
@@ -48,8 +50,8 @@ def _of(subject: Subject, each: int, frames: Frames) -> list[Cards]:
         return [_card(video, names[video.video], scale, frames, spread) for video in chosen]
 
     groups = [
-        Cards("Worst", "Largest difference between score and MOS.", cards(found[:each])),
-        Cards("Best", "Smallest difference.", cards(found[: -each - 1 : -1])),
+        Cards("Worst", "Largest error; the badge is score minus MOS.", cards(found[:each])),
+        Cards("Best", "Smallest error.", cards(found[: -each - 1 : -1])),
     ]
     spread = [video for video in found if math.isfinite(video.spread)]
     if spread:

@@ -28,13 +28,14 @@ from distill.errors import BundleError, ManifestError
 from distill.evaluation.agreement import agreement, as_scores
 from distill.evaluation.breakdowns import break_down, check_columns, columns_of
 from distill.evaluation.comparisons import compare
-from distill.evaluation.given_scores import ROLE, given_scores, is_table
+from distill.evaluation.given_scores import ROLE, given_scores, is_table, on_scale
 from distill.evaluation.names import short_names
 from distill.evaluation.predictions import worst, write_predictions
 from distill.evaluation.telling import told
 from distill.kvq.files import RankedPairs, read_pairs
 from distill.kvq.intervals import kvq_rows
 from distill.kvq.scoring import check_complete, check_pairs, kvq_row
+from distill.logistic import fit_logistic4
 from distill.options import decoding_workers
 from distill.resampling import interval_over_contents
 from distill.runs import Run
@@ -51,12 +52,12 @@ from distill.tracking.lineage import group_of_bundle
 from distill.weighted_statistics import OfGroups
 
 log = logging.getLogger(__name__)
-_GIVEN = (
-    "a file's scores as they are: nobody says what they were made from, and PLCC and RMSE count"
-    " only if their scale is that of the MOS"
-)
+_GIVEN = "a file's scores as they are: nobody says what they were made from"
+_SCALE = "; they are on a scale of their own, so only ranks and fitted numbers count"
 # Of a result's row: names and paths, which stay here, and what is no single value.
-_NO_FIGURES = "bundle name role table table_name warning notes plot predictions intervals".split()
+_NO_FIGURES = (
+    "bundle name role table table_name warning notes plot predictions intervals doubted".split()
+)
 
 
 def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
@@ -104,7 +105,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
             notes[name] = _overlap(name, learned[name], table, reader, config)
             number = len(result["rows"]) + 1
             result["rows"].append(_row(name, bundle, table, notes[name], config, this, number))
-            _add_details(result, name, table, config)
+            _add_details(result, name, table, config, result["rows"][-1]["calibrated"])
             if challenge and pairs:
                 result.setdefault("kvq", []).append(
                     _kvq(name, table, challenge, pairs, _options(config))
@@ -180,9 +181,9 @@ def _row(
     title = f"{name}, {table.name}"
     plots.scatter(picture, table.scores[name], table.mos, as_scores(found), title)
     cost = bundle.spec["cost"]
-    given = bundle.role == ROLE
-    scale = _GIVEN if given else ""
-    notes = [text for text in (*table.notes, found["warning"], scale, note) if text]
+    given, calibrated = bundle.role == ROLE, _calibrated(bundle, name, table)
+    known = _GIVEN + _SCALE * (not calibrated) if given else ""
+    notes = [text for text in (*table.notes, found["warning"], known, note) if text]
     return {
         "bundle": str(bundle.folder),
         "name": name,
@@ -193,13 +194,20 @@ def _row(
         **found,
         "warning": "; ".join(notes),
         "notes": notes,
-        "calibrated": None if given else bundle.calibration is not None,
+        "calibrated": calibrated,
         "demo": is_demo(table.path) or of_demo(bundle.spec),
         "gmacs": cost["gmacs"],
         "params_m": cost["params_m"],
         "plot": str(picture),
         "predictions": f"predictions_{number}.csv",
     }
+
+
+def _calibrated(bundle: Bundle, name: str, table: Table) -> bool:
+    """Whether the scores are on the MOS scale; of a file's, whether they look like it."""
+    if bundle.role == ROLE:
+        return on_scale(table.scores[name], table.mos)
+    return bundle.calibration is not None
 
 
 def _track(tracker: Tracker, rows: list[dict[str, Any]], bundles: list[Bundle]) -> None:
@@ -212,8 +220,12 @@ def _track(tracker: Tracker, rows: list[dict[str, Any]], bundles: list[Bundle]) 
     tracker.close()
 
 
-def _add_details(result: dict[str, Any], name: str, table: Table, config: EvaluateConfig) -> None:
+def _add_details(
+    result: dict[str, Any], name: str, table: Table, config: EvaluateConfig, calibrated: bool
+) -> None:
     results, scores = table.scored[name], table.scores[name]
+    if not calibrated:  # errors on a foreign scale say nothing
+        scores = fit_logistic4(scores, table.mos)(scores).tolist()
     columns = columns_of(results, config.by)
     result["breakdowns"] += break_down(
         name, table.name, columns, scores, table.mos, table.groups, **_options(config)

@@ -63,6 +63,8 @@ TYPED = [
         "python train_student.py +budget=120", *_STUDENT, _run("STUDENT"), prints="GMACs a video"
     ),
     _typed("python evaluate.py", "data.num_workers=0", prints="SRCC"),
+    _typed("python evaluate.py bundles=[STUDENT/bundle,theirs.csv]", "data.num_workers=0",
+           prints="a file's scores as they are"),
     _typed("python score.py FOLDER", "--workers", "0", prints="a.mp4"),
     _typed("python export.py --out exported", "--clips", "FOLDER", prints="model.onnx"),
     _typed("python score.py FOLDER --bundle exported", "--workers", "0", prints="a.mp4"),
@@ -161,7 +163,8 @@ MAY_STAY_UNTYPED = {
         "python pseudo_label.py pool=s3:*", "python pseudo_label.py 'pool=*",
     ),
     "published weights or data sets that are not here": (
-        "python evaluate.py bundles=[A,B] *", "python evaluate.py data=kvq data.root=FOLDER *",
+        "python evaluate.py bundles=[A,B] *", "python evaluate.py bundles=[A,theirs.csv] *",
+        "python evaluate.py data=kvq data.root=FOLDER *",
         "python train_teacher.py data=kvq data.root=FOLDER training=none",
         "python -m distill.kvq *",
         "python train_teacher.py teacher=fast_vqa training=none data=konvid_1k *",

@@ -119,7 +119,7 @@ def test_the_main_table_fits_a_laptop(browser: Any, tmp_path: Path) -> None:
     )
     assert len(widths) >= 2 and all(wide <= room for wide, room in widths)
     heads = page.locator("#result table").first.locator("th").all_inner_texts()
-    assert len(heads) == 10 and {"PLCC 95%", "videos", "contents"} <= set(heads)
+    assert len(heads) == 10 and {"95% of PLCC", "videos", "contents"} <= set(heads)
     page.context.close()
 
 
@@ -149,6 +149,44 @@ def test_a_tap_on_a_phone_says_it_too(browser: Any, pages: dict[str, Path]) -> N
     assert page.locator("#tip").inner_text().startswith("clips/video_9.mp4")
     tip = page.locator("#tip").bounding_box()
     assert tip["x"] >= 0 and tip["x"] + tip["width"] <= 360
+    assert wrong == []
+    page.context.close()
+
+
+def test_arrow_keys_go_from_mark_to_mark(browser: Any, pages: dict[str, Path]) -> None:
+    page, wrong = opened(browser, pages["evaluation"], "desktop")
+    plot = page.locator("#agreement svg.plot").first
+    in_view(plot)
+    plot.focus()
+    tip = page.locator("#tip")
+    said = []
+    for key in ("ArrowRight", "ArrowRight", "ArrowLeft", "End", "Home"):
+        page.keyboard.press(key)
+        assert plot.locator(".pointed").count() == 1
+        said.append(tip.inner_text())
+    assert said[0] == said[2] == said[4] and len({*said}) == 3
+    scores = [float(re.findall(r"score (\S+)", text)[0].replace("−", "-")) for text in said]
+    assert scores[0] <= scores[1] <= scores[3]  # from left to right
+    page.keyboard.press("Escape")
+    assert tip.is_hidden()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Tab")
+    assert tip.is_hidden()
+    assert wrong == []
+    page.context.close()
+
+
+def test_paper_has_no_folds(browser: Any, pages: dict[str, Path]) -> None:
+    page, wrong = opened(browser, pages["evaluation"], "desktop")
+    folds = page.locator("details")
+    folds.first.locator("summary").first.click()
+    states = "(folds) => folds.map((fold) => fold.open)"
+    before = folds.evaluate_all(states)
+    assert before[0] and not all(before)
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert all(folds.evaluate_all(states))
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert folds.evaluate_all(states) == before
     assert wrong == []
     page.context.close()
 

@@ -47,6 +47,7 @@ def _lay_out(session: Path, manifest: Path) -> None:
     with tarfile.open(session / "pool.tar", "w") as tar:
         tar.add(folder / "a.mp4", "a.mp4")
     _table(session / "FILE.csv", "filename,score", [("a.mp4", 2.5), ("b.mp4", 3.5)])
+    _table(session / "theirs.csv", "filename,score", [(r.path, 3 + r.mos) for r in labelled])
     table = [(r.path, r.mos, r.split, r.group) for r in labelled]
     _table(session / "videos.csv", "video,mos,split,group", list(table))
     _parquet(session, labelled)

@@ -154,6 +154,9 @@ def test_too_few_contents_are_told() -> None:
         told = f"only {count} contents: too few" if count < enough else ""
         told = "no interval: only 1 content" if count == 1 else told
         assert found.warning.startswith(told) and bool(found.warning) == bool(told)
+        if count > 1:
+            error = interval_over_contents(x[rows], mos[rows], (np.arange(84) // 7)[rows], "rmse")
+            assert error.warning.endswith(f"{resampling.FEW_FOR_ERRORS} are needed")
 
 
 def test_pairing_narrows_the_difference() -> None:

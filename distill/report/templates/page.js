@@ -26,10 +26,7 @@
     return found;
   };
 
-  const point = (event) => {
-    const plot = event.target.closest ? event.target.closest("svg.plot") : null;
-    const mark = plot && nearest(plot, event.clientX, event.clientY);
-    if (!mark) return hide();
+  const show = (mark) => {
     if (mark !== pointed) {
       hide();
       pointed = mark;
@@ -48,8 +45,43 @@
     tip.style.top = `${above > 8 ? above : box.bottom + 10}px`;
   };
 
+  const point = (event) => {
+    const plot = event.target.closest ? event.target.closest("svg.plot") : null;
+    const mark = plot && nearest(plot, event.clientX, event.clientY);
+    if (mark) show(mark);
+    else hide();
+  };
+
+  // In a plot that has the focus: from mark to mark, from left to right.
+  const step = (event) => {
+    const plot = event.target.closest ? event.target.closest("svg.plot") : null;
+    if (!plot) return;
+    if (event.key === "Escape" && pointed) {
+      event.preventDefault(); // closes the words alone, not a dialog around the plot
+      return hide();
+    }
+    const places = [...plot.querySelectorAll("[data-tip]")].map((mark) => {
+      const box = mark.getBoundingClientRect();
+      return { mark, x: box.left + box.right, y: box.top + box.bottom };
+    });
+    places.sort((a, b) => a.x - b.x || a.y - b.y);
+    const at = places.findIndex((place) => place.mark === pointed);
+    const last = places.length - 1;
+    const next = {
+      ArrowRight: Math.min(at + 1, last),
+      ArrowLeft: at < 0 ? last : Math.max(at - 1, 0),
+      Home: 0,
+      End: last,
+    }[event.key];
+    if (next === undefined || last < 0) return;
+    event.preventDefault();
+    show(places[next].mark);
+  };
+
   document.addEventListener("pointermove", point);
   document.addEventListener("pointerdown", point);
+  document.addEventListener("keydown", step);
+  document.addEventListener("focusout", hide);
   document.addEventListener("scroll", hide, { passive: true, capture: true });
 
   for (const table of document.querySelectorAll("table.sortable")) {
@@ -81,11 +113,20 @@
     });
   }
 
+  // Paper has no folds.
+  let opened = [];
+  addEventListener("beforeprint", () => {
+    opened = [...document.querySelectorAll("details:not([open])")];
+    opened.forEach((fold) => { fold.open = true; });
+  });
+  addEventListener("afterprint", () => opened.forEach((fold) => { fold.open = false; }));
+
   const large = document.getElementById("large");
   const inside = large.querySelector(".body");
   const enlarge = (card) => {
     hide();
     inside.replaceChildren(...[...card.children].map((child) => child.cloneNode(true)));
+    for (const plot of inside.querySelectorAll("svg.plot")) plot.setAttribute("tabindex", "0");
     large.showModal();
   };
   for (const card of document.querySelectorAll(".card")) {

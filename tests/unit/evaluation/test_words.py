@@ -13,7 +13,7 @@ from distill.errors import ConfigError
 from distill.evaluation.agreement import STATISTICS, agreement
 from distill.evaluation.comparisons import compare, verdict
 from distill.evaluation.names import short_names
-from distill.evaluation.telling import aligned, notes_of, told
+from distill.evaluation.telling import aligned, notes_of, told, without_notes
 from distill.metrics import plcc, srcc
 from distill.resampling import FEW_CONTENTS, Interval
 
@@ -145,6 +145,49 @@ def test_a_note_names_its_model_whatever_that_is_called() -> None:
     rows = [{"name": "in", "table_name": "X", "notes": ["no interval"]}]
     rows += [{"name": "b", "table_name": "X", "notes": ["b learned from X"]}]
     assert notes_of(rows) == ["in, X: no interval", "b learned from X"]
+
+
+def test_a_note_of_several_models_is_one() -> None:
+    rows = [
+        {"name": name, "table_name": "X", "notes": [f"{name} learned from X", "few contents"]}
+        for name in ("a", "b", "c", "in")
+    ]
+    rows[2]["notes"] = ["few contents", "c knows X", "no interval"]
+    rows[3]["notes"] = ["nobody knows whether in has learned in X", "few contents", "no interval"]
+    assert notes_of(rows) == [
+        "X: few contents", "Each of a, b learned from X", "c knows X",
+        "Each of c, in, X: no interval", "nobody knows whether in has learned in X",
+    ]  # fmt: skip
+    rows[0]["notes"] = ["nobody knows whether a has learned in X"]
+    assert "nobody knows whether each of a, in has learned in X" in notes_of(rows)
+
+
+def test_a_verdict_points_at_the_notes_that_it_repeats() -> None:
+    notes = ["a learned from X", "b learned from X"]
+    assert without_notes("a is better; but a learned from X; but b learned from X", notes) == (
+        "a is better; but see the notes above"
+    )
+    assert without_notes("a is better", notes) == "a is better"
+    assert without_notes("a is better; but z", notes) == "a is better; but z"
+
+
+def test_of_several_pairs_the_sure_have_a_sentence_and_all_a_row() -> None:
+    scores, mos, groups = data(3)
+    pairs = compare(scores, mos, groups, "X")
+    result = {"rows": [], "pairs": pairs, "breakdowns": [], "worst": []}
+    for pair in pairs[2:]:
+        pair |= {"difference": 0.25, "low": -0.125, "high": 0.5}
+    pairs[-1] |= {"low": 0.125, "contents": FEW_CONTENTS - 1}
+    sure = [pair["verdict"] for pair in pairs[:2]]
+    lines = told(result, [], worst=False).splitlines()
+    assert [line for line in lines if "is better than" in line] == sure
+    rows = [line.split() for line in lines if line.startswith(("first", "m0", "m1"))][2:]
+    assert rows[0][:3] == ["first", "minus", "table"] and len(rows) == 4
+    assert rows[1][:3] == ["m0", "m1", "X"] and rows[1].count("*") == 2
+    assert rows[2] == "m0 m2 X +0.250 [-0.125, 0.500] +0.250 [-0.125, 0.500]".split()
+    assert rows[3] == "m1 m2 X +0.250 [-0.125, 0.500] +0.250 [0.125, 0.500]".split()
+    result["pairs"] = pairs[2:]
+    assert "\n\nno two models are told apart" in told(result, [], worst=False)
 
 
 def test_what_is_printed() -> None:

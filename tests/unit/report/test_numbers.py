@@ -8,14 +8,27 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import bootstrap
+from markupsafe import escape
+from scipy.stats import ttest_1samp
 
 from distill.report import cost_plots, learning_plots
 from distill.report.axes import Axis
 from distill.report.blocks import Cell, Table
 from distill.report.cost_plots import Point
+from distill.report.reasons import alike
 from distill.report.statistics import equal_bins, mean_over_contents, running_mean, thinned
-from distill.report.text import clean, count, fixed, gmacs, interval, short, short_names
+from distill.report.text import (
+    breakable,
+    clean,
+    count,
+    fixed,
+    gmacs,
+    interval,
+    listed,
+    minus,
+    short,
+    short_names,
+)
 
 ENDS = st.floats(-1e6, 1e6).map(lambda x: round(x, 4))
 
@@ -68,21 +81,61 @@ def test_bins_without_ties_are_equal() -> None:
     assert [len(part) for part in bins] == [3] * 8
 
 
-def test_means_over_contents_equal_scipys_bootstrap_of_contents() -> None:
+def test_means_over_contents_are_students_of_the_contents() -> None:
     random = np.random.default_rng(1)
     contents = random.normal(0, 1, 40)
     groups = [f"c{at}" for at in range(40) for _ in range(5)]
     values = np.repeat(contents, 5)  # versions of a content that do not differ
     found = mean_over_contents(values, groups)
-    reference = bootstrap((contents,), np.mean, method="percentile", rng=0).confidence_interval
+    reference = ttest_1samp(contents, 0).confidence_interval()
     assert found.value == pytest.approx(contents.mean())
     assert (found.n, found.contents) == (200, 40)
-    assert found.low == pytest.approx(reference.low, abs=0.03)
-    assert found.high == pytest.approx(reference.high, abs=0.03)
-    naive = bootstrap((values,), np.mean, method="percentile", rng=0).confidence_interval
+    assert (found.low, found.high) == pytest.approx((reference.low, reference.high))
+    naive = ttest_1samp(values, 0).confidence_interval()
     assert found.high - found.low > 1.8 * (naive.high - naive.low)
+    # Unequal contents, by hand: the means without a, without b and without c.
+    odd = mean_over_contents([1.0, 1.0, 2.0, 2.0, 5.0, 5.0, 2.0], list("aabcccb"))
+    left_out = np.array([16 / 5, 14 / 5, 6 / 4])
+    error = math.sqrt(2 / 3 * ((left_out - left_out.mean()) ** 2).sum())
+    assert odd.high - odd.value == pytest.approx(4.302653 * error, rel=1e-6)
+    assert odd.value - odd.low == pytest.approx(4.302653 * error, rel=1e-6)
     few = mean_over_contents([1.0, 2.0, 6.0], ["a", "a", "b"])
     assert few.value == 3 and math.isnan(few.low)
+
+
+@given(st.lists(st.text(alphabet="0123456789. :a_/", min_size=1), min_size=1, max_size=8))
+def test_like_reasons_keep_their_videos(reasons: list[str]) -> None:
+    counts = {reason: 1 + at for at, reason in enumerate(reasons)}
+    found = alike(counts)
+    assert found.total() == sum(counts.values()) and len(found) <= len(counts)
+
+
+def test_reasons_that_differ_in_a_measurement_are_one() -> None:
+    text = "quantile: {} of spread, the limit is 0.137"
+    found = alike({text.format("0.5"): 2, text.format("0.21"): 1, text.format("0.1234"): 1, "x": 3})
+    assert found == {text.format("0.1234 to 0.5"): 4, "x": 3}
+    # A count, and a number in a name, are no measurements.
+    two = {"only 3 frames": 1, "only 4 frames": 1, "v1.5x": 1, "v2.5x": 1}
+    assert alike(two) == two
+
+
+@given(st.text())
+def test_names_that_may_break_are_the_same_names(name: str) -> None:
+    assert breakable(name).replace("<wbr>", "") == escape(clean(name))
+
+
+def test_hyphens_before_numbers_are_minus_signs() -> None:
+    assert minus("a-1 -0.5 [-0.25, 3] x -y") == "a-1 −0.5 [−0.25, 3] x -y"
+    assert [listed(list("abcdef"[:n])) for n in (1, 2, 3, 6)] == [
+        "a", "a and b", "a, b and c", "a, b, c and 3 others",
+    ]  # fmt: skip
+
+
+def test_noise_does_not_fill_an_axis() -> None:
+    axis = Axis.around([0.81, 0.82], least=0.1)
+    assert (axis.low, axis.high) == (pytest.approx(0.765), pytest.approx(0.865))
+    wide = Axis.around([0.0, 1.0], least=0.1, room=0.05)
+    assert (wide.low, wide.high) == (pytest.approx(-0.05), pytest.approx(1.05))
 
 
 def test_running_means_by_hand() -> None:
@@ -142,6 +195,17 @@ def test_data_sets_never_share_a_panel() -> None:
     assert "SharpMind" not in panels[0][1] and "SharpMind" in panels[1][1]
     assert panels[1][1].count("c2 solid") == 4  # those with a known cost
     assert "RQ-VQA" not in panels[1][1]
+
+
+def test_intervals_of_one_cost_stand_beside_each_other() -> None:
+    axis = Axis(0.1, 100, log=True)
+    points = [Point("a", "d", 1.5, 0.8, low=0.7, high=0.9),
+              Point("b", "d", 1.5, 0.7, low=0.6, high=0.8), Point("c", "d", 1.5, 0.7),
+              Point("d", "d", 3.0, 0.7, low=0.6, high=0.8)]  # fmt: skip
+    places = cost_plots.beside(points, axis, 0.01)
+    assert places[2:] == [1.5, pytest.approx(3.0)]
+    assert axis.share(places[1]) - axis.share(places[0]) == pytest.approx(0.01)
+    assert axis.share(places[1]) + axis.share(places[0]) == pytest.approx(2 * axis.share(1.5))
 
 
 def test_published_and_measured_points_have_sources() -> None:

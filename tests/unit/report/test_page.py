@@ -10,19 +10,22 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from distill.errors import ReportError
+from distill.logistic import fit_logistic4
 from distill.report import agreement_plots as plots
 from distill.report import write_report
 from distill.report.__main__ import run
+from distill.report.folder import read_folder
 from distill.report.frames import Frames
 from distill.report.subjects import Subject, Video
 from tests.helpers import report_folders as made
 from tests.helpers.grey_videos import Grey
 
-VOID = {"meta", "img", "br", "hr", "line", "path", "circle", "rect", "polygon"}
+VOID = {"meta", "img", "br", "hr", "line", "path", "circle", "rect", "polygon", "wbr"}
 
 
 class Page(HTMLParser):
@@ -49,7 +52,10 @@ class Page(HTMLParser):
         assert self.open.pop() == tag, f"</{tag}> closes another element"
 
     def handle_data(self, data: str) -> None:
-        if data.strip():
+        if self.elements and self.elements[-1][0] == "wbr":  # a name goes on
+            tag, before = self.texts.pop()
+            self.texts.append((tag, before + data.rstrip()))
+        elif data.strip():
             self.texts.append((self.open[-1] if self.open else "", data.strip()))
 
     def of(self, tag: str) -> list[dict[str, str | None]]:
@@ -114,7 +120,7 @@ def test_an_evaluation_has_every_section(tmp_path: Path) -> None:
     found = page(made.evaluation(tmp_path / "run", models=2, tables=2))
     assert found.sections == [
         "result", "across", "agreement", "against", "breakdown", "cost", "videos", "problems",
-        "provenance",
+        "words", "provenance",
     ]  # fmt: skip
     words = found.words
     assert "model 0 <i> is better than model 1 <i> on table 0" in words
@@ -124,6 +130,9 @@ def test_an_evaluation_has_every_section(tmp_path: Path) -> None:
     assert "By processing" in words and "By file size" in words and "[0.100, 0.900] *" in words
     assert "–: too few videos for a correlation." in words
     assert "60 videos could not be used" in words and "10 more are in" in words
+    assert "The first 50 of them" in [text for tag, text in found.texts if tag == "summary"]
+    cells = [text for tag, text in found.texts if tag == "td"]
+    assert "60" in cells  # of one reason
     assert "0123456789abcdef, with changes that are not committed" in words
     assert "2026-05-01 12:00:00+02:00" in words
     assert "KVQ, test — other videos, not comparable with the above" in words
@@ -132,7 +141,9 @@ def test_an_evaluation_has_every_section(tmp_path: Path) -> None:
 
 def test_a_student_has_its_own_sections(tmp_path: Path) -> None:
     found = page(made.student(tmp_path / "run"))
-    assert found.sections == ["result", "agreement", "cost", "learning", "videos", "provenance"]
+    assert found.sections == [
+        "result", "agreement", "cost", "learning", "videos", "words", "provenance",
+    ]  # fmt: skip
     words = found.words
     assert "Demo data only" in words and "Not calibrated: student" in words
     assert "budget 120" in words and "[0.700, 0.950]" in words
@@ -141,7 +152,7 @@ def test_a_student_has_its_own_sections(tmp_path: Path) -> None:
 
 def test_a_sweep_says_what_was_not_trained(tmp_path: Path) -> None:
     found = page(made.sweep(tmp_path / "run"))
-    assert found.sections == ["runs", "cost", "provenance"]
+    assert found.sections == ["runs", "cost", "words", "provenance"]
     assert "<b>no student is so small</b>" in found.words
     assert "clips, validation" in found.words and "clips, test" in found.words
 
@@ -149,7 +160,7 @@ def test_a_sweep_says_what_was_not_trained(tmp_path: Path) -> None:
 def test_labels_show_their_doubt_and_what_failed(tmp_path: Path) -> None:
     teacher = made.student(tmp_path / "teacher")
     found = page(made.labels(tmp_path / "run", teacher))
-    assert found.sections == ["result", "labels", "speed", "provenance"]
+    assert found.sections == ["result", "labels", "speed", "words", "provenance"]
     words = found.words
     assert "<b>torn</b>" in words and not found.of("b")
     assert "MOS of validation (24)" in words  # of the teacher, beside the labels
@@ -207,6 +218,30 @@ def test_a_model_that_says_one_thing_has_a_page(tmp_path: Path) -> None:
     assert not re.search(r'="[^"]*\bnan\b', found.source)
 
 
+def test_scores_on_another_scale_are_shown_after_the_fitted_curve(tmp_path: Path) -> None:
+    folder = made.evaluation(tmp_path / "run")
+    path = folder / "predictions_2.csv"
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    mos, before = (np.array([float(row[name]) for row in rows]) for name in ("mos", "score"))
+    for row, score in zip(rows, before, strict=True):
+        row["score"] = row["frame_scores"] = str(20 * score - 300)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    result = json.loads((folder / "result.json").read_text())
+    result["rows"][1] |= {"calibrated": False, "role": "scores", "gmacs": None}
+    made.dump(folder / "result.json", result)
+    own, given = read_folder(folder).subjects
+    expected = fit_logistic4(before, mos)(before)
+    assert given.scores == pytest.approx(expected, abs=1e-3)
+    assert [v.frame_scores[0] for v in given.videos] == pytest.approx(given.scores, abs=1e-3)
+    assert own.scores != pytest.approx(fit_logistic4(own.scores, mos)(own.scores), abs=1e-3)
+    words = page(folder).words
+    assert "Not on the MOS scale: model 1 <i>. Only ranks count" in words
+
+
 def test_a_model_that_costs_nothing_has_a_page(tmp_path: Path) -> None:
     folder = made.evaluation(tmp_path / "run", models=1)
     result = json.loads((folder / "result.json").read_text())
@@ -222,7 +257,7 @@ def test_sections_without_data_vanish(tmp_path: Path) -> None:
     result = json.loads((folder / "result.json").read_text())
     (folder / "result.json").write_text(json.dumps({"rows": result["rows"], "pairs": []}))
     (folder / "run.json").unlink()
-    assert page(folder).sections == ["result", "cost", "provenance"]
+    assert page(folder).sections == ["result", "cost", "words", "provenance"]
 
 
 def test_an_evaluation_of_older_versions_is_read(tmp_path: Path) -> None:
@@ -342,7 +377,7 @@ def test_legends_name_only_what_is_drawn() -> None:
     by_half = plots.residuals(subject, "kind", ["a"] * 16, 100)
     assert "mean, 95% over contents" in by_half and "whisker" in by_half
     bare = Subject("m", "t", "test", {"srcc": 0.5, "low": None, "high": None})
-    assert "95%" not in plots.dots([bare], wide=True)
+    assert "95%" not in plots.dots([bare], "wide")
 
 
 def test_kinds_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
