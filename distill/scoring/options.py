@@ -115,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     out("--jsonl", metavar="FILE", help="a JSON object a line, written as each video is scored")
     out("--resume", action="store_true", help="skip videos that the --jsonl file has already")
     out("--frames", action="store_true", help="scores and times of frames, in all three files")
-    out("--sparkline", action="store_true", help="the table, with the score over time")
+    out("--sparkline", action="store_true", help="show the score over time in the table")
     out("--plots", metavar="DIR", help="a PNG of the score over time for each video")
     out("--quiet", action="store_true", help="no progress; warnings and failures are still printed")
     work = parser.add_argument_group("decoding").add_argument

@@ -26,14 +26,15 @@ def parser(description: str) -> argparse.ArgumentParser:
     add("--out", metavar="FOLDER", help="folder to make the set in")
     add("--seconds", type=float, default=4.0, help="length of a shot (default 4)")
     add("--shots", type=int, default=1, help="shots per source at most, spread over it (default 1)")
-    add("--short-side", type=int, default=540, metavar="PIXELS", help="at most (default 540)")
+    text = "larger shots are scaled down to this short side (default 540)"
+    add("--short-side", type=int, default=540, metavar="PIXELS", help=text)
     add("--fps", type=float, help="frames per second at most; default: each source's own")
     add("--seed", type=int, default=0, help="seed for recipes, their strengths and the pairs")
-    add("--split", default="70/15/15", metavar="TRAIN/VAL/TEST", help="in percent, by content")
+    add("--split", default="70/15/15", metavar="TRAIN/VAL/TEST", help="percentages of contents")
     add("--unlabelled", action="store_true", help="a pool: no VMAF; noise and dropped frames too")
     text = "pairs of one content / of two, per 122 contents of a split (default: KVQ's 169/231)"
     add("--pairs", default="/".join(map(str, PER_CONTENTS)), metavar="N/M", help=text)
-    text = "least difference of a pair's labels, on the scale 1 to 5 (default 0.25)"
+    text = "a pair's labels differ by more than this, on the scale 1 to 5 (default 0.25)"
     add("--margin", type=float, default=0.25, help=text)
     add("--ladder", metavar="FILE", help="another ladder, in the format of --print-ladder")
     add("--print-ladder", action="store_true", help="print the default ladder as YAML and stop")
