@@ -64,7 +64,7 @@ class SwinTStudent(Student):
         except (TypeError, ValueError) as error:
             raise ConfigError(f"SwinTStudent: {error}") from error
         if size % 32:
-            raise ConfigError(f"SwinTStudent: size {size} is not a multiple of 32")
+            raise ConfigError(f"SwinTStudent: size {size} is no multiple of 32")
         if hidden < 1:
             raise ConfigError(f"SwinTStudent: hidden must be >= 1, got {hidden}")
         self.views = {"frames": view}

@@ -303,7 +303,7 @@ def test_dry_run_says_how_much_and_leaves_nothing(
         (["src", "--out", "set", "--split", "70/20/20"], "--split 70/20/20: give the percentages"),
         (["src", "--out", "set", "--seconds", "0"], "--seconds=0.0 must be"),
         (["src", "--out", "set", "--time-limit", "0"], "--time-limit=0.0 must be"),
-        (["src", "--out", "set", "--time-limit", "long"], "--time-limit long: not a number of sec"),
+        (["src", "--out", "set", "--time-limit", "long"], "--time-limit long: give a number of sec"),
         (["src", "--out", "set", "--pairs", "many"], "--pairs many: give two numbers"),
         (["src", "--out", "set", "--seconds", "9"], "nothing made: none of the videos in"),
         (
@@ -382,7 +382,7 @@ def test_an_old_manifest_in_another_encoding_is_no_traceback(
     manifest = tmp_path / "set" / "manifest.csv"
     manifest.write_bytes("video,group,split\na.mp4,é,test\n".encode("cp1252"))
     code, _, told = finish(start(root, tmp_path, sources, *WORDS))
-    assert code == 1 and re.search("warning: .*manifest.csv: 'utf-8' codec.*is not known", told)
+    assert code == 1 and re.search("warning: .*manifest.csv: 'utf-8' codec.*is unknown", told)
     assert digests(tmp_path / "set") == digests(made[0])
 
 

@@ -212,7 +212,7 @@ def test_a_kill_loses_no_line_and_resume_goes_on(model: Path, clips: Path, tmp_p
     assert (tmp_path / "s.jsonl").read_text() == after
     (tmp_path / "s.jsonl").write_text(after.replace(found[0]["model"], "another"))
     code, _, err = run(model, tmp_path, *words, "--resume")
-    assert code == 2 and "line 1: is of the model another" in err
+    assert code == 2 and "line 1: was scored by model another" in err
 
 
 def test_a_reader_that_stops_reading_is_no_error(model: Path, clips: Path, tmp_path: Path) -> None:

@@ -193,7 +193,7 @@ def test_options_of_selection_that_say_nothing_are_errors(
         ({"sigma": 0.0}, "doubt.sigma=0.0 must be a finite number above 0"),
         ({"rank_change": 0.6}, "doubt.rank_change=0.6 must lie between"),
         ({"shrink": 1.1}, "doubt.shrink=1.1 must lie between 0 and 1"),
-        ({"shrink": "half"}, "doubt.shrink=half: auto, or a number from 0 to 1"),
+        ({"shrink": "half"}, "doubt.shrink=half: give auto or a number from 0 to 1"),
     ],
 )
 def test_options_of_doubt_out_of_range_are_errors(values: dict[str, Any], message: str) -> None:
