@@ -110,7 +110,8 @@ def test_a_lost_process_of_one_machine(
 ) -> None:
     killed = kill(tmp_path / "store", lambda p: "spawn_main" in " ".join(p.cmdline()))
     _label(place, tmp_path / "store", tmp_path / "run", "devices=2", "commit_every=1")
-    assert len(killed) == 1 and "SIGKILL; what was committed is kept; all processes start" in caplog.text
+    assert len(killed) == 1
+    assert "SIGKILL; what was committed is kept; all processes start" in caplog.text
     _check(place, tmp_path / "store", parts=VIDEOS)
 
 

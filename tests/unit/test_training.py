@@ -127,7 +127,9 @@ def test_a_loss_that_is_no_number_stops_and_says_what_to_change() -> None:
 
 
 def test_a_distribution_wants_bins_and_names_the_option() -> None:
-    with pytest.raises(ConfigError, match=r"FramesStudent\) predicts a score.*student\.bins=16"):
+    with pytest.raises(
+        ConfigError, match=r"FramesStudent\) predicts only a score.*student\.bins=16"
+    ):
         QualityModule(_student(), WeightedLoss({"distribution": 1}), TrainingConfig(), 0)
 
 
