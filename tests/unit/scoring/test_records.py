@@ -134,7 +134,10 @@ def test_another_model_or_another_file_is_refused(tmp_path: Path) -> None:
     assert read_earlier(str(path), "f", True) == []
     good = row(scorer())
     for text, message in (
-        (lines(good, good | {"model": "g"}), "line 2: was scored by model g, and this is f; give"),
+        (
+            lines(good, good | {"model": "g"}),
+            "line 2: was scored by model g, and this is f; give the bundle",
+        ),
         (lines({"video": "a"}), "line 1: no line of this score.py"),
         (b"video,score\n", "line 1: no line of this score.py"),
         (b"3\n", "line 1: no line of this score.py"),
