@@ -303,7 +303,7 @@ def test_dry_run_says_how_much_and_leaves_nothing(
         (["src", "--out", "set", "--split", "70/20/20"], "--split 70/20/20: give the percentages"),
         (["src", "--out", "set", "--seconds", "0"], "--seconds=0.0 must be"),
         (["src", "--out", "set", "--time-limit", "0"], "--time-limit=0.0 must be"),
-        (["src", "--out", "set", "--time-limit", "long"], "long: give a number of seconds, or none"),
+        (["src", "--out", "set", "--time-limit", "long"], "long: give a number of seconds"),
         (["src", "--out", "set", "--pairs", "many"], "--pairs many: give two numbers"),
         (["src", "--out", "set", "--seconds", "9"], "nothing made: none of the videos in"),
         (

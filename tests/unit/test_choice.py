@@ -173,7 +173,7 @@ def test_a_count_that_the_pool_cannot_give_is_told(caplog: pytest.LogCaptureFixt
         ({"per_content": 5}, "select.method=histogram or k_center"),
         ({"method": "k_center"}, "select.method=k_center needs select.count"),
         ({"method": "kcenter", "count": 1}, "did you mean k_center"),
-        ({"method": "histogram", "count": 0}, "select.count=0 is below 1"),
+        ({"method": "histogram", "count": 0}, "select.count=0 must be at least 1"),
         ({"duplicates": "all"}, "select.duplicates='all' is not a choice"),
     ],
 )

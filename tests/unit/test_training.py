@@ -201,7 +201,7 @@ def test_a_member_may_have_a_rate_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"trainable": True, "lr": -1e-5}, "members.a: lr=-1e-05 is below 0"),
+        ({"trainable": True, "lr": -1e-5}, "members.a: lr=-1e-05 must be at least 0"),
         ({"lr": 1e-5}, "members.a: lr=1e-05: the member is frozen; set trainable=true"),
     ],
 )
