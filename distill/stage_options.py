@@ -137,6 +137,7 @@ class EvaluateConfig(StageConfig):
         split: the split of the tables to score; data.as_split=test takes the whole of each.
         by: columns to break the scores down by, and to print: the tables' own, or resolution,
             orientation, fps, duration, file_size, which are in result.json in any case.
+        resume: true continues the newest evaluation that was stopped, a path that one.
         worst: how many of the videos with the largest errors result.json lists for each table and
             bundle.
         show_worst: print these videos.
@@ -155,6 +156,7 @@ class EvaluateConfig(StageConfig):
     manifests: Any = field(default_factory=list)
     split: str = "test"
     by: Any = field(default_factory=list)
+    resume: Any = False
     worst: int = 10
     show_worst: bool = False
     intervals: str = "jackknife"

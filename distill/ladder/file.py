@@ -38,7 +38,7 @@ class _Loader(yaml.SafeLoader):
         for key in keys:
             if keys.count(key) > 1:
                 at = node.start_mark.line + 1
-                raise yaml.YAMLError(f"key {key!r} is there twice below line {at}")
+                raise yaml.YAMLError(f"key {key!r} stands twice below line {at}")
         return super().construct_mapping(node, deep)
 
 

@@ -70,7 +70,10 @@ def test_a_single_rate_and_a_filter_without_draws(tmp_path: Path, tool: Ffmpeg) 
             "draws: 'width' cannot be a name",
         ),
         ("{processing: a, encodes: [x264 qp 20], draws: {s: 1}}", "draws: s: 1 is not a list"),
-        ("{processing: a, encodes: [x264 qp 20], draws: {s: [no]}}", "draws: s: False is no numb"),
+        (
+            "{processing: a, encodes: [x264 qp 20], draws: {s: [no]}}",
+            "draws: s: False is neither a numb",
+        ),
         (
             "{processing: a, encodes: [x264 qp 20], filters: glbur=sigma=2}",
             "filters: 'glbur=sigma=2': FFmpeg refuses it .*No such filter: 'glbur'",
