@@ -48,8 +48,9 @@ def compare(
             )
             said = [verdict(first, other, table_name, statistic, found)]
             said += [notes[name] for name in (first, other) if notes.get(name)]
-            if statistic != "srcc":
-                said += [f"{name} has another scale" for name in (first, other) if name in foreign]
+            off = [name for name in (first, other) if name in foreign]
+            if off and statistic != "srcc":
+                said.append(f"{' and '.join(off)} {'have' if off[1:] else 'has'} another scale")
             rows.append(
                 {
                     "first": first,

@@ -144,6 +144,8 @@ def test_a_verdict_that_depends_on_the_scale_says_so() -> None:
     assert [row["verdict"] for row in found] == [
         plain[0]["verdict"], f"{plain[1]['verdict']}; but m1 has another scale"
     ]  # fmt: skip
+    both = compare(percent, mos, groups, "X", foreign=["m0", "m1"])[1]["verdict"]
+    assert both.endswith("; but m0 and m1 have another scale")
 
 
 def test_chance_is_told_of_several_pairs_with_intervals() -> None:
