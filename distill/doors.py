@@ -26,7 +26,7 @@ from distill.errors import ConfigError, DistillError, Interrupted
 from distill.help import help_page
 from distill.leaving import fail, leave, plain_door
 from distill.overrides import check_overrides
-from distill.runs import checkpoints, first_process, unfinished
+from distill.runs import begun, first_process, unfinished
 from distill.stages.front import begin, finish, names_folder, note, sweep_folder
 from distill.words import quoted
 
@@ -222,9 +222,9 @@ def choose(stage: str, overrides: Sequence[str], config: Any, multirun: bool) ->
         if multirun:
             raise ConfigError("resume=true goes on with one run; not together with -m")
         found = unfinished(Path(config.outputs), stage) if resume is True else folder(resume)
-        if found is None or not checkpoints(found):
+        if found is None or not begun(found):
             raise ConfigError(
-                f"resume={resume}: no unfinished run with a checkpoint"
+                f"resume={resume}: no unfinished run with a checkpoint or scores"
                 f" {'below ' + config.outputs if resume is True else 'in ' + str(found)}"
             )
         print(f"resuming {found}", file=sys.stderr)

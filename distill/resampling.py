@@ -32,7 +32,7 @@ fewer, but its interval is then up to 0.9 wide.
 | 16 | 95.5 | 94.9 | 95.2 | 94.8 | |
 | 60 | 94.5 | 94.3 | 94.7 | 94.8 | |
 """
-FEW_FORERRORS = 16
+FEW_FOR_ERRORS = 16
 """The same of RMSE: with 10 contents of 7, 91.8 to 93.0% of its intervals held the true value, with
 16 it was 93.3 to 93.6 (docs/evaluation.md has the others, and RMSE after the fit)."""
 BLOCKS = 200  # more groups than that are left out in so many blocks, which bounds the time
@@ -131,7 +131,7 @@ def difference_over_contents(
 ) -> Interval:
     """Interval of statistic(a) - statistic(b) on the same groups; see ``interval_over_contents``.
 
-    The jackknife's is that of ``distill.jackknife.paired_ends``: a difference of correlations is skewed, and an
+    The jackknife's is that of ``paired_ends``: a difference of correlations is skewed, and an
     interval that is symmetric about it is wrong on one side (docs/evaluation.md).
     """
     return _interval([pred_a, pred_b], mos, groups, statistic, draws, seed, level, method)
@@ -163,7 +163,7 @@ def _interval(
 
     whole = [float(value[0]) for value in values(lambda *_: np.ones((1, count)), 1)]
     estimate = whole[0] - whole[1] if len(whole) == 2 else whole[0]
-    needed = FEW_FORERRORS if statistic in ERRORS else FEW_CONTENTS
+    needed = FEW_FOR_ERRORS if statistic in ERRORS else FEW_CONTENTS
     none = Interval(math.nan, math.nan, estimate, count, needed)
     if count < 2:
         return none

@@ -22,6 +22,7 @@ from distill.errors import ConfigError
 
 CONFIG, RECORD, RESULT, PROBLEMS = "config.yaml", "run.json", "result.json", "problems.csv"
 INPUTS = "inputs.json"
+SCORED = "scored"  # folder of an evaluation's scores, until it has its result
 PREDICTIONS = "predictions_{}.csv"  # of a training by split, of an evaluation by number
 _MAY_CHANGE = (
     "resume", "dry_run", "outputs", "tracking.", "data.num_workers", "training.checkpoint_every",
@@ -156,9 +157,9 @@ def read_inputs(folder: Path) -> dict[str, Any]:
 
 
 def unfinished(outputs: Path, stage: str) -> Path | None:
-    """The newest run of a stage that has a checkpoint, of its own or of a part, and no result."""
+    """The newest run of a stage that can go on, itself or a part of it, and has no result."""
     found: dict[Path, int] = {}
-    for path in checkpoints(outputs / stage):
+    for path in begun(outputs / stage):
         part = path.parent.parent
         # A run may have other runs as its parts: it is the outermost one that goes on.
         above = [p for p in part.parents if (p / RECORD).is_file() and outputs / stage in p.parents]
@@ -168,9 +169,9 @@ def unfinished(outputs: Path, stage: str) -> Path | None:
     return max(found, key=lambda folder: found[folder], default=None)
 
 
-def checkpoints(folder: Path) -> list[Path]:
-    """Lightning checkpoints of runs and of their parts."""
-    return list(folder.glob("**/checkpoints/*.ckpt"))
+def begun(folder: Path) -> list[Path]:
+    """What runs and their parts go on with: Lightning checkpoints, an evaluation's scores."""
+    return [*folder.glob("**/checkpoints/*.ckpt"), *folder.glob(f"**/{SCORED}/*.jsonl")]
 
 
 def git_state() -> dict[str, Any]:

@@ -135,6 +135,7 @@ class EvaluateConfig(StageConfig):
         split: of the tables; data.as_split=test takes the whole of each.
         by: columns to break the scores down by: the tables' own, or resolution, orientation, fps,
             duration, file_size, which are in result.json anyway. What is named here is printed.
+        resume: true goes on with the newest evaluation that was stopped, a path with that one.
         worst: videos with the largest errors that result.json has of each table and bundle.
         show_worst: print them.
         intervals: jackknife (over contents), or percentile (bootstrap over contents, as before;
@@ -152,6 +153,7 @@ class EvaluateConfig(StageConfig):
     manifests: Any = field(default_factory=list)
     split: str = "test"
     by: Any = field(default_factory=list)
+    resume: Any = False
     worst: int = 10
     show_worst: bool = False
     intervals: str = "jackknife"

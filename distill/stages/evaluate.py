@@ -14,6 +14,7 @@ contents. docs/evaluation.md has the formulas, and what the run leaves.
 """
 
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from distill.errors import BundleError
 from distill.evaluation.breakdowns import break_down, check_columns, columns_of
 from distill.evaluation.comparisons import compare
 from distill.evaluation.given_scores import ROLE, check_names, given_scores, is_table
+from distill.evaluation.kept import KeptScores
 from distill.evaluation.names import short_names
 from distill.evaluation.predictions import worst, write_predictions
 from distill.evaluation.telling import told
@@ -34,7 +36,7 @@ from distill.kvq.files import read_pairs
 from distill.kvq.scoring import check_pairs
 from distill.logistic import fit_logistic4
 from distill.options import decoding_workers
-from distill.runs import Run
+from distill.runs import SCORED, Run
 from distill.scored import Scored
 from distill.specification import find_bundle
 from distill.stages import overlap
@@ -60,7 +62,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     Args:
         cfg: what Hydra composed; see ``EvaluateConfig``.
         out: run directory.
-        resumed: not used.
+        resumed: go on with the scores that an earlier process left in ``out``.
 
     Returns:
         What result.json holds, see docs/evaluation.md: ``rows``, ``pairs``, ``breakdowns``,
@@ -85,23 +87,28 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         columns_of([Scored(row) for row in table.rows], config.by)
         if pairs is not None:
             check_pairs(pairs, {row.video for row in table.rows})
-    this = Run(out, config)
+    this = Run(out, config, resumed)
+    this.inputs({"bundles": [bundle.fingerprint for bundle in bundles]})
     groups = [group_of_bundle(bundle.spec) for bundle in bundles if bundle.role != ROLE]
-    tracker = Tracker(config.tracking, out, "evaluate", config, origins=groups)
+    tracker = Tracker(config.tracking, out, "evaluate", config, resumed, origins=groups)
     for bundle in bundles:
         if bundle.role != ROLE:
             tracker.uses(model_card(bundle.spec))
     learned = _learned(models, config)
     result: dict[str, Any] = {"rows": [], "pairs": [], "breakdowns": [], "worst": []}
-    for table in tables:
+    for number, table in enumerate(tables, 1):
         tracker.uses(dataset_card(table.manifest.rows, table.data_name))
-        score_table(table, models, reader, config)
+        kept = {
+            name: KeptScores(out / SCORED / f"{number}_{bundle.fingerprint}.jsonl", resumed)
+            for name, bundle in models.items()
+        }
+        score_table(table, models, reader, config, kept)
         challenge = challenge_of(table, pairs) if pairs else None
         notes: dict[str, str] = {}
         for name, bundle in models.items():
             notes[name] = _overlap(name, learned[name], table, reader, config)
-            number = len(result["rows"]) + 1
-            row = row_of(name, bundle, table, notes[name], this, number, _options(config))
+            at = len(result["rows"]) + 1
+            row = row_of(name, bundle, table, notes[name], this, at, _options(config))
             result["rows"].append(row | {"split": config.split})
             _add_details(result, name, table, config, row["calibrated"])
             if challenge and pairs:
@@ -109,9 +116,9 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
                     challenge_row(name, table, challenge, pairs, _options(config))
                 )
             scored, scores = table.scored[name], table.scores[name]
-            predictions = out / f"predictions_{number}.csv"
+            predictions = out / f"predictions_{at}.csv"
             write_predictions(predictions, scored, scores, bundle.calibration)
-            tell_agreement(tracker, f"eval/{number}_{bundle.role}", scored, scores, reader)
+            tell_agreement(tracker, f"eval/{at}_{bundle.role}", scored, scores, reader)
         own = result["rows"][-len(models) :]
         result["pairs"] += compare(
             table.scores, table.mos, table.groups, table.name, notes, challenge,
@@ -123,6 +130,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         log.warning("%d videos were left out; see %s", len(problems), out / "problems.csv")
     _track(tracker, result["rows"], bundles * len(tables))
     this.finish(result)
+    shutil.rmtree(out / SCORED)  # predictions_N.csv has it all
     log.info(told(result, config.by, config.show_worst))
     report(out, config, reader)
     return result

@@ -1,17 +1,21 @@
 """The tables of an evaluation, and what every bundle says of their videos."""
 
 import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from tqdm import tqdm
 
 from distill.bundle import Bundle
 from distill.config import EvaluateConfig
 from distill.data.manifest import Manifest, Problem, Row
 from distill.data.public_sets import public_sets
 from distill.data.reader import VideoReader
-from distill.errors import ManifestError
+from distill.errors import Interrupted, ManifestError
+from distill.evaluation.kept import KeptScores
 from distill.evaluation.names import short_names
-from distill.inference import score_all
+from distill.inference import score_rows
 from distill.options import DataConfig, decoding_workers
 from distill.scored import Scored
 from distill.specification import is_demo
@@ -126,7 +130,11 @@ def _data(common: DataConfig, text: str) -> DataConfig:
 
 
 def score_table(
-    table: Table, models: dict[str, Bundle], reader: VideoReader, config: EvaluateConfig
+    table: Table,
+    models: dict[str, Bundle],
+    reader: VideoReader,
+    config: EvaluateConfig,
+    kept: dict[str, KeptScores],
 ) -> None:
     """Fill in what every bundle says of the videos that all of them can score.
 
@@ -135,18 +143,16 @@ def score_table(
         models: name -> bundle.
         reader: of the videos.
         config: of the command.
+        kept: name -> where its scores of this table are kept as they come.
 
     Raises:
         ManifestError: too few videos can be decoded.
+        Interrupted: a signal came; what was scored is kept.
     """
     found = {
-        name: score_all(
-            bundle.model, table.rows, reader, what=f"scoring {table.name} ({name})",
-            batch_size=config.batch_size, device=config.device,
-            num_workers=decoding_workers(config.data.num_workers), test_views=bundle.test_views,
-        )
+        name: _score(table, name, bundle, reader, config, kept[name])
         for name, bundle in models.items()
-    }  # fmt: skip
+    }
     sound = []
     for at, row in enumerate(table.rows):
         error = next((results[at].error for results in found.values() if results[at].error), "")
@@ -167,3 +173,28 @@ def score_table(
     for name, bundle in models.items():
         table.scored[name] = [found[name][at] for at in sound]
         table.scores[name] = [bundle.calibrated(s.raw) for s in table.scored[name]]
+
+
+def _score(
+    table: Table, name: str, bundle: Bundle, reader: VideoReader, config: EvaluateConfig,
+    kept: KeptScores,
+) -> list[Scored]:  # fmt: skip
+    def score(rows: Sequence[Row]) -> Iterator[Scored]:
+        return score_rows(
+            bundle.model, rows, reader, batch_size=config.batch_size, device=config.device,
+            num_workers=decoding_workers(config.data.num_workers), test_views=bundle.test_views,
+        )  # fmt: skip
+
+    results: list[Scored] = []
+    shown = tqdm(
+        kept.complete(table.rows, score), f"scoring {table.name} ({name})", len(table.rows),
+        unit="video", dynamic_ncols=True,
+    )  # fmt: skip
+    try:
+        results.extend(shown)
+    except KeyboardInterrupt as stop:
+        raise Interrupted.by(
+            stop, f"stopped; what was scored is kept in {kept.path.parent}; go on with the same"
+            " command and resume=true",
+        ) from stop  # fmt: skip
+    return results

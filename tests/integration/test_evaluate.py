@@ -12,8 +12,10 @@ import pytest
 import yaml
 from openpyxl import Workbook
 
-from distill.errors import BundleError, ConfigError, ManifestError
+from distill.errors import BundleError, ConfigError, Interrupted, ManifestError
+from distill.inference import score_rows
 from distill.metrics import srcc
+from distill.runs import unfinished
 from tests.helpers.stages import run_stage
 from tests.helpers.told_scores import LINE, told_bundle
 from tests.helpers.video_files import make_clip
@@ -60,10 +62,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return {"folder": folder, "tables": tables, "bundles": bundles, "good": good, "poor": poor}
 
 
-def evaluate(out: Path, files: dict[str, Any], *words: str, bundles: Any = None) -> dict[str, Any]:
+def evaluate(
+    out: Path, files: dict[str, Any], *words: str, bundles: Any = None, resumed: bool = False
+) -> dict[str, Any]:
     named = ",".join(map(str, bundles or files["bundles"]))
     common = [f"bundles=[{named}]", "data.num_workers=0", "reader.time_limit=null"]
-    return run_stage("evaluate", out, *common, *words)
+    return run_stage("evaluate", out, *common, *words, resumed=resumed)
 
 
 def test_the_contract_of_a_run_folder(
@@ -216,6 +220,43 @@ def test_a_file_alone_in_which_less_is_better(files: dict[str, Any], tmp_path: P
     row = found["rows"][0]
     assert row["srcc"] == pytest.approx(-1) and found["pairs"] == []
     assert row["notes"][-1].endswith("if less is better there, change their signs")
+
+
+def test_an_evaluation_that_was_stopped_goes_on(
+    files: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = f"manifests=[{','.join(map(str, files['tables']))}]"
+    whole = evaluate(tmp_path / "whole", files, tables)
+    asked: list[str] = []
+    left = 60  # of 4 times 48
+
+    def stopping(model: Any, rows: Any, *args: Any, **options: Any) -> Any:
+        for scored in score_rows(model, rows, *args, **options):
+            if len(asked) == left:
+                raise KeyboardInterrupt(15)
+            asked.append(scored.row.video)
+            yield scored
+
+    monkeypatch.setattr("distill.stages.evaluation_tables.score_rows", stopping)
+    out = tmp_path / "evaluate" / "run"
+    with pytest.raises(Interrupted, match="stopped; what was scored is kept in") as caught:
+        evaluate(out, files, tables)
+    assert caught.value.exit_code == 143 and not (out / "result.json").exists()
+    assert unfinished(tmp_path, "evaluate") == out
+    with pytest.raises(ConfigError, match="these differ: bundles: was"):
+        evaluate(out, files, tables, resumed=True, bundles=[files["bundles"][0]])
+    inputs = (out / "inputs.json").read_text()
+    (out / "inputs.json").write_text('{"bundles": ["another"]}')  # the newest was another
+    with pytest.raises(ConfigError, match=r"cannot be resumed, its inputs changed: bundles: was"):
+        evaluate(out, files, tables, resumed=True)
+    (out / "inputs.json").write_text(inputs)
+    left = 10**6
+    again = evaluate(out, files, tables, resumed=True)
+    assert len(asked) == 4 * 48  # none twice
+    assert again["pairs"] == whole["pairs"] and again["breakdowns"] == whole["breakdowns"]
+    for name in ("predictions_1.csv", "predictions_4.csv"):
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert not (out / "scored").exists() and unfinished(tmp_path, "evaluate") is None
 
 
 def _learned(run: Path, videos: dict[Path, str]) -> None:

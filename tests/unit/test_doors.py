@@ -247,14 +247,16 @@ def test_resume_finds_the_unfinished_run(
     assert check_overrides("train_teacher", [word]) and "hydra.run.dir=" in word
     assert resume(tmp_path, str(run)) == [word]
     (run / "result.json").touch()
-    with pytest.raises(ConfigError, match=f"no unfinished run with a checkpoint below {tmp_path}"):
+    with pytest.raises(
+        ConfigError, match=f"no unfinished run with a checkpoint or scores below {tmp_path}"
+    ):
         resume(tmp_path / "it's, a=b", True)
 
 
 def test_resume_that_cannot(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no unfinished run with a checkpoint below"):
+    with pytest.raises(ConfigError, match="no unfinished run with a checkpoint or scores below"):
         resume(tmp_path, True)
-    with pytest.raises(ConfigError, match=f"with a checkpoint in {tmp_path}/x"):
+    with pytest.raises(ConfigError, match=f"with a checkpoint or scores in {tmp_path}/x"):
         resume(tmp_path, f"{tmp_path}/x")
     with pytest.raises(ConfigError, match="not together with -m"):
         resume(tmp_path, True, multirun=True)
