@@ -28,9 +28,9 @@ import numpy as np
 from scipy.stats import norm
 from scipy.stats import t as student_t
 
+from distill.jackknife import jackknife_ends, paired_ends
 from distill.kvq.files import Pair, RankedPairs
 from distill.kvq.intervals import kvq_rows
-from distill.resampling import jackknife_ends, paired_ends
 from distill.weighted_statistics import STATISTICS, OfGroups, statistic_of_groups
 
 STEPS = np.array([3.474, 3.488, 3.451, 3.363, 3.226, 2.972, 2.590])  # KVQ's mean MOS by step

@@ -1,7 +1,7 @@
 """Which of two models is better on a table: the paired difference, and the verdict in words."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -18,6 +18,7 @@ def compare(
     table_name: str,
     notes: Mapping[str, str] | None = None,
     kvq: OfGroups | None = None,
+    foreign: Collection[str] = (),
     **options: Any,
 ) -> list[dict[str, Any]]:
     """Every pair of models on one table, by SRCC and by PLCC, and by the KVQ challenge's score.
@@ -29,6 +30,7 @@ def compare(
         table_name: for the verdicts.
         notes: name of a model -> why the table is no test of it; the verdicts repeat that.
         kvq: the challenge's score of these videos, see ``distill.kvq.intervals``; None: not asked.
+        foreign: models on another scale than the MOS; verdicts that depend on it say so.
         options: of ``difference_over_contents``: draws, method.
 
     Returns:
@@ -46,6 +48,9 @@ def compare(
             )
             said = [verdict(first, other, table_name, statistic, found)]
             said += [notes[name] for name in (first, other) if notes.get(name)]
+            off = [name for name in (first, other) if name in foreign]
+            if off and statistic != "srcc":
+                said.append(f"{' and '.join(off)} {'have' if off[1:] else 'has'} another scale")
             rows.append(
                 {
                     "first": first,

@@ -1,16 +1,19 @@
 """Somebody's table of scores as a model that an evaluation can compare with bundles."""
 
 import math
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from distill.bundle import Bundle
+from distill.data.rows import Row
 from distill.data.tables import TABLE_SUFFIXES, read_records
 from distill.data.views.table_scores import TableScores
-from distill.errors import ConfigError
+from distill.errors import ConfigError, ManifestError
 from distill.model import Prediction, QualityModel
 
 ROLE = "scores"  # in the place of teacher and student
@@ -40,15 +43,61 @@ def is_table(path: str | Path) -> bool:
 
 
 def on_scale(scores: Sequence[float], mos: Sequence[float]) -> bool:
-    """Whether scores may be meant as MOS: none lies farther outside their range than a quarter.
+    """Whether scores may be meant as MOS, by where most of them lie.
+
+    Their median lies among the middle 90% of the MOS, so that 0 to 1 is none for 1 to 5; and the
+    middle 90% of them lie no farther outside the range of the MOS than a quarter of it, so that 0
+    to 100 is none. A model that errs widely on a few videos stays on the scale.
 
     Args:
         scores: (N,) of a table.
         mos: (N,) of the same videos.
     """
-    least, most = min(mos), max(mos)
+    least, below, above, most = np.quantile(mos, [0, 0.05, 0.95, 1])
+    low, middle, high = np.quantile(scores, [0.05, 0.5, 0.95])
     room = (most - least) / 4
-    return least - room <= min(scores) and max(scores) <= most + room
+    return bool(below <= middle <= above and least - room <= low and high <= most + room)
+
+
+def note_of(calibrated: bool, highest_srcc: float) -> str:
+    """What to know before a table's numbers are believed.
+
+    Args:
+        calibrated: see ``on_scale``.
+        highest_srcc: of its SRCC's interval, or its SRCC where there is none; nan: undefined.
+    """
+    parts = ["a file's scores as they are: nobody says what they were made from"]
+    if not calibrated:
+        parts.append("they are on a scale of their own, so only ranks and fitted numbers count")
+    if highest_srcc < 0:
+        parts.append("they fall where the MOS rises: if less is better there, change their signs")
+    return "; ".join(parts)
+
+
+def check_names(bundle: Bundle, rows: Iterable[Row]) -> None:
+    """One name must not give its score to two videos, as ``0001`` would of two folders.
+
+    Args:
+        bundle: of ``given_scores``.
+        rows: of all tables.
+
+    Raises:
+        ConfigError: it does; the text names both videos.
+    """
+    view = bundle.model.views[_VIEW]
+    assert isinstance(view, TableScores)
+    taken: dict[int, str] = {}
+    for row in rows:
+        try:
+            line, _ = view.row_of(row.path)
+        except ConfigError:  # told where the video is scored
+            continue
+        place = os.path.realpath(row.path)
+        if taken.setdefault(line, place) != place:
+            raise ConfigError(
+                f"{bundle.folder}, line {line}: one name for two videos, {taken[line]} and {place};"
+                " write names with their folders"
+            )
 
 
 def given_scores(path: Path) -> Bundle:
@@ -65,7 +114,14 @@ def given_scores(path: Path) -> Bundle:
         ConfigError: there is no such table or column, or it names a video twice.
         ManifestError: it cannot be read.
     """
-    header = read_records(path, (*_NAMES, "score"), ("score",))[0][1]
+    if not path.is_file():
+        raise ManifestError(f"{path}: no such file; bundles= takes bundles and tables of scores")
+    header = read_records(path, (*_NAMES, "score"), ())[0][1]
+    if "score" not in header:
+        raise ManifestError(
+            f"{path}, line 1: no column `score` in {list(header)}; bundles= takes tables of scores,"
+            " manifests= those of videos with their MOS"
+        )
     name = next((name for name in _NAMES if name in header), None)
     if name is None:
         raise ConfigError(

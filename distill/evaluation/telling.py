@@ -1,10 +1,13 @@
 """What an evaluation prints."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from distill.evaluation.comparisons import TITLES
 from distill.resampling import FEW_CONTENTS
+
+BY_CHANCE = "where models are equal, about one comparison in 20 tells them apart by chance"
 
 
 def told(result: dict[str, Any], by: Sequence[str], worst: bool) -> str:
@@ -20,12 +23,7 @@ def told(result: dict[str, Any], by: Sequence[str], worst: bool) -> str:
     parts.append("\n".join(f"note: {text}" for text in notes_of(rows)))
     notes = [text for row in rows for text in row["notes"]]
     parts += _comparisons(pairs, notes)
-    apart = [pair for pair in pairs if pair["contents"] >= FEW_CONTENTS]
-    if len({_models(pair) for pair in apart}) > 1:
-        parts.append(
-            f"{len(apart)} comparisons, each with an interval of its own: of equal models, one pair"
-            " in 20 is told apart by chance"
-        )
+    parts.append(by_chance(pairs))
     shown = [row for row in result["breakdowns"] if row["column"] in by]
     parts.append(_breakdowns(shown))
     alike = [name for name in by if all(row["column"] != name for row in shown)]
@@ -35,6 +33,15 @@ def told(result: dict[str, Any], by: Sequence[str], worst: bool) -> str:
     parts.append(_kvq(result.get("kvq", [])))
     parts.append("\n".join(f"plot: {row['plot']}" for row in rows))
     return "\n\n".join(part for part in parts if part)
+
+
+def by_chance(pairs: Sequence[dict[str, Any]]) -> str:
+    """What to know of the comparisons of several pairs of models; empty of one pair."""
+    sure = [pair for pair in pairs if pair["contents"] >= FEW_CONTENTS and pair["low"] is not None]
+    sure = [pair for pair in sure if pair["low"] == pair["low"]]
+    if len({_models(pair) for pair in sure}) < 2:
+        return ""
+    return f"{len(sure)} comparisons, each with an interval of its own: {BY_CHANCE}"
 
 
 def without_notes(verdict: str, notes: Iterable[str]) -> str:
@@ -71,7 +78,7 @@ def notes_of(rows: Sequence[dict[str, Any]]) -> list[str]:
             for text in (text for text in row["notes"] if text not in common):
                 # What a model learned from names both by itself.
                 before, named, after = f" {text} ".partition(f" {name} ")
-                shape = f"{before} \0 {after}" if named else f"\0, {table}: {text}"
+                shape = f"{before} \0 {after}" if named else f"\0 on {table}: {text}"
                 known.setdefault(shape.strip(), []).append(name)
         for shape, names in known.items():
             each = "Each of " if shape.startswith("\0") else "each of "
@@ -83,7 +90,8 @@ def _agreement(rows: Sequence[dict[str, Any]]) -> str:
     table = [
         [
             row["name"], row["table_name"], interval(row, "srcc"), interval(row, "plcc"),
-            number(row["plcc_fitted"]), number(row["krcc"]), number(row["rmse_raw"]),
+            number(row["plcc_fitted"]), number(row["krcc"]),
+            number(row["rmse_raw"] if row["calibrated"] else math.nan),
             number(row["pair_accuracy"]), number(row["ntire2023"]), number(row["gmacs"], 2),
             str(row["n"]), str(row["contents"]),
         ]
@@ -112,8 +120,8 @@ def _comparisons(pairs: Sequence[dict[str, Any]], notes: Sequence[str]) -> list[
         ["first", "minus", "table", *heads], [[*names, *told] for names, told in rows.items()]
     )
     if not apart:
-        return ["no two models are told apart: their intervals hold zero, or have too few contents",
-                table]  # fmt: skip
+        return ["no two models are told apart: their intervals hold zero, have too few contents, or"
+                " are not defined", table]  # fmt: skip
     return ["\n".join(without_notes(verdict, notes) for verdict in apart), f"{table}\n* told apart"]
 
 

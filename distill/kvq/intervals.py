@@ -8,7 +8,7 @@ import numpy as np
 from distill.datasets.kvq import content_of
 from distill.errors import ManifestError
 from distill.evaluation.comparisons import compare
-from distill.evaluation.telling import aligned, kvq_cells
+from distill.evaluation.telling import aligned, by_chance, kvq_cells
 from distill.kvq.files import Pair, RankedPairs, ScoreFile
 from distill.kvq.scoring import kvq_row
 from distill.resampling import interval_over_contents
@@ -106,7 +106,9 @@ def told(
     else:
         header = "prediction|score [95% over contents]|SRCC|PLCC|nonsource|source".split("|")
         lines = [aligned(header, [[row["name"], *kvq_cells(row)] for row in rows]), ""]
-        lines += [*(pair["verdict"] for pair in compared), ""]
+        if compared:
+            chance = by_chance(compared)
+            lines += [*(pair["verdict"] for pair in compared), *([chance] if chance else []), ""]
     contents = f" of {first['contents']} contents" if first["contents"] else ""
     return [
         *lines,

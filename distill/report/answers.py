@@ -95,9 +95,11 @@ def _compared(run: RunFolder, best: Subject, own: Sequence[Subject]) -> list[str
         alone = "This page has one model: bundles=[A,B] compares two on the same videos."
         return [alone] if len(own) == 1 else []
     beaten = [_other(p, best.name) for p in pairs if p.apart]
-    unsure = {_other(p, best.name): p for p in pairs if not p.apart}
+    unsure = {_other(p, best.name): p for p in pairs if p.defined and not p.apart}
+    undefined = [_other(p, best.name) for p in pairs if not p.defined]
     parts = [f"shown to be better than {listed(beaten)}"] if beaten else []
     parts += [f"not told apart from {listed(list(unsure))}"] if unsure else []
+    parts += [f"not comparable with {listed(undefined)}"] if undefined else []
     return [f"{best.name} is {', and '.join(parts)}.", *_cheaper(best, own, unsure)]
 
 
@@ -131,7 +133,8 @@ def trusted(subjects: Sequence[Subject]) -> list[str]:
         size = f"{count(int(videos), 'video')} of {count(int(contents), 'content')}"
         few = f": too few, {FEW_CONTENTS} contents are needed." if contents < FEW_CONTENTS else ""
         wide = [s.row["high"] - s.row["low"] for s in subjects if is_number(s.row.get("low"))]
-        width = f"; the 95% interval of an SRCC is {max(wide):.2f} wide." if wide else "."
+        upto = "up to " if len({f"{one:.2f}" for one in wide}) > 1 else ""
+        width = f"; the 95% interval of an SRCC is {upto}{max(wide):.2f} wide." if wide else "."
         told.append(f"{size}{few or width}")
     return told
 
@@ -146,18 +149,25 @@ def _next(run: RunFolder) -> list[str]:
     elif any(few_contents(s) for s in run.subjects):
         told.append("Add videos of other contents, not more versions of the same.")
     else:
-        best = highest(run.subjects)
-        network = best is not None and best.row.get("role") != ROLE
-        bundle = str(best.row.get("bundle", "")) if best and network else ""
-        pairs = [pair for pair in paired(run) if pair.statistic == "SRCC"]
-        # On every table: a model may be the best of one and beaten on another.
-        rivals = [pair for pair in pairs if best and best.name in (pair.first, pair.other)]
-        if bundle and all(best and _wins(pair, best.name) for pair in rivals):
-            told.append(command("Deploy it:", f"python export.py --bundle {shlex.quote(bundle)}"))
-        elif bundle:
-            told.append("More contents tell models apart; or take the cheapest of these.")
+        told += _deployed(run)
     told += _weakest(run)
     return [*told, LOOK] if any(s.videos for s in run.subjects) else told
+
+
+def _deployed(run: RunFolder) -> list[str]:
+    """The model to deploy; or how to find it."""
+    best = highest(run.subjects)
+    if best is None or best.row.get("role") == ROLE or not best.row.get("bundle"):
+        return []
+    own = [s for s in run.subjects if s.name == best.name]
+    if any(not shown(s.row, "low", "srcc") > 0 for s in own):
+        return [f"{best.name} is not shown to order videos as people do: train it on more of them."]
+    # On every table: a model may be the best of one and beaten on another.
+    pairs = [pair for pair in paired(run) if pair.statistic == "SRCC" and pair.defined]
+    if all(_wins(pair, best.name) for pair in pairs if best.name in (pair.first, pair.other)):
+        line = f"python export.py --bundle {shlex.quote(str(best.row['bundle']))}"
+        return [command("Deploy it:", line)]
+    return ["More contents tell models apart; or take the cheapest of these."]
 
 
 def _weakest(run: RunFolder) -> list[str]:
@@ -170,7 +180,7 @@ def _weakest(run: RunFolder) -> list[str]:
         and row.get("column") not in DERIVED and is_number(row.get("bias"))
         and int(row.get("n") or 0) >= _VIDEOS
     ]  # fmt: skip
-    if not best or len(rows) < 2:
+    if not best or off_scale(best.row) or len(rows) < 2:
         return []
     row: dict[str, Any] = max(rows, key=lambda row: abs(row["bias"]))
     way = "high" if row["bias"] > 0 else "low"

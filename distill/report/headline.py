@@ -115,7 +115,7 @@ def _tiles(subject: Subject) -> list[Tile]:
     return [
         Tile(f"SRCC{of}", fixed(row.get("srcc")), interval(row.get("low"), row.get("high"))),
         Tile(f"PLCC{of}", fixed(row.get("plcc")), f"{_ends(row, 'plcc')} fitted {fitted}".strip()),
-        Tile(f"RMSE{of}", f"{fixed(row.get('rmse_raw'))}", f"MOS; fitted {fixed(row.get('rmse'))}"),
+        Tile(f"RMSE{of}", fixed(_error(row)), f"MOS; fitted {fixed(row.get('rmse'))}"),
     ]  # fmt: skip
 
 
@@ -139,7 +139,7 @@ def _of_several(run: RunFolder) -> Section:
         rows.append(
             [*named, Cell(fixed(r.get("srcc")), r.get("srcc"), top),
              Cell(interval(r.get("low"), r.get("high")), r.get("low")),
-             num(r.get("plcc")), Cell(_ends(r, "plcc")), num(r.get("rmse_raw")),
+             num(r.get("plcc")), Cell(_ends(r, "plcc")), num(_error(r)),
              cost(r.get("gmacs")), whole(r.get("n")), whole(r.get("contents"))]
         )  # fmt: skip
         keys = ("plcc_fitted", "rmse", "krcc", "pair_accuracy", "ntire2023")
@@ -150,7 +150,8 @@ def _of_several(run: RunFolder) -> Section:
     table = Table(
         columns, rows, words,
         note="95%: interval over source contents. PLCC and RMSE (in MOS) are of the scores as they"
-        " are. Bold: the highest SRCC, which alone is no verdict.",
+        " are; a model on another scale has no RMSE. Bold: the highest SRCC, which alone is no"
+        " verdict.",
     ).without_constant("data", "95% of PLCC", "videos", "contents")  # fmt: skip
     columns = ["model", "data", "PLCC fitted", "RMSE fitted", "KRCC", "same-content pairs",
                "NTIRE 2023", "M parameters"]  # fmt: skip
@@ -185,6 +186,11 @@ def _dots(subjects: Sequence[Subject]) -> Figures:
             both = plots.dots(own, "wide") + plots.dots(own, "narrow")
             figures.append(Figure("SRCC", both, note, style="full"))
     return Figures(figures, "thirds" if len(figures) == 3 else "")
+
+
+def _error(row: dict[str, Any]) -> float | None:
+    """RMSE in MOS; None of scores that are on another scale."""
+    return None if off_scale(row) else row.get("rmse_raw")
 
 
 def _ends(row: dict[str, Any], statistic: str) -> str:

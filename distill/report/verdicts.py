@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from distill.evaluation.comparisons import TITLES
-from distill.evaluation.telling import without_notes
+from distill.evaluation.telling import BY_CHANCE, without_notes
 from distill.report.blocks import Cell, Lines, Table, num
 from distill.report.folder import RunFolder
 from distill.report.text import fixed, interval, is_number, minus
@@ -37,6 +37,11 @@ class Pair:
         return f"{self.first} minus {self.other}"
 
     @property
+    def defined(self) -> bool:
+        """Whether both have a value; older evaluations told of such pairs only."""
+        return is_number(self.difference)
+
+    @property
     def sure(self) -> bool:
         """Whether there is an interval, over as many contents as it needs."""
         return is_number(self.low) and is_number(self.high) and self.contents >= FEW_CONTENTS
@@ -64,15 +69,14 @@ def comparisons(run: RunFolder) -> list[Table]:
     rows = [
         [Cell(pair.names), Cell(pair.data), Cell(pair.statistic), num(pair.difference, sign=True),
          Cell(interval(pair.low, pair.high), pair.low),
-         Cell("told apart" if pair.apart else "not told apart")]
+         Cell(_in_words(pair))]
         for pair in pairs
     ]  # fmt: skip
     columns = ["pair", "data", "statistic", "difference", "95% interval", "verdict"]
     table = Table(
         columns, rows, frozenset({"pair", "data", "statistic", "verdict"}),
         fold="All paired comparisons",
-        note="Each interval is of its own pair: of equal models one pair in 20 is told apart by"
-        " chance.",
+        note=f"Each interval is of its own comparison: {BY_CHANCE}.",
     )  # fmt: skip
     return [table.without_constant("data", "statistic")]
 
@@ -93,6 +97,12 @@ def kvq(run: RunFolder) -> list[Table]:
                "pairs of a content"]  # fmt: skip
     note = "0.45 SRCC + 0.45 PLCC + 0.05 of the accuracy on each kind of ranked pairs."
     return [Table(columns, rows, frozenset({"model", "data"}), "The KVQ challenge's score", note)]
+
+
+def _in_words(pair: Pair) -> str:
+    if not pair.defined:
+        return "not defined"
+    return "told apart" if pair.apart else "not told apart"
 
 
 def _sentences(run: RunFolder) -> list[Pair]:

@@ -20,30 +20,27 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from distill import plots
 from distill.bundle import Bundle
 from distill.config import EvaluateConfig, folder, to_config
 from distill.data.reader import VideoReader
 from distill.data.readers import make_reader
-from distill.errors import BundleError, ManifestError
-from distill.evaluation.agreement import agreement, as_scores
+from distill.errors import BundleError
 from distill.evaluation.breakdowns import break_down, check_columns, columns_of
 from distill.evaluation.comparisons import compare
-from distill.evaluation.given_scores import ROLE, given_scores, is_table, on_scale
+from distill.evaluation.given_scores import ROLE, check_names, given_scores, is_table
 from distill.evaluation.kept import KeptScores
 from distill.evaluation.names import short_names
 from distill.evaluation.predictions import worst, write_predictions
 from distill.evaluation.telling import told
-from distill.kvq.files import RankedPairs, read_pairs
-from distill.kvq.intervals import kvq_rows
-from distill.kvq.scoring import check_complete, check_pairs, kvq_row
+from distill.kvq.files import read_pairs
+from distill.kvq.scoring import check_pairs
 from distill.logistic import fit_logistic4
 from distill.options import decoding_workers
-from distill.resampling import interval_over_contents
 from distill.runs import SCORED, Run
 from distill.scored import Scored
-from distill.specification import find_bundle, is_demo, of_demo
+from distill.specification import find_bundle
 from distill.stages import overlap
+from distill.stages.evaluation_rows import challenge_of, challenge_row, row_of
 from distill.stages.evaluation_tables import Table, score_table, take_tables
 from distill.stages.inputs import take_bundle
 from distill.stages.report import report
@@ -51,11 +48,8 @@ from distill.stages.tracked import tell_agreement
 from distill.tracking import Tracker
 from distill.tracking.cards import dataset_card, model_card
 from distill.tracking.lineage import group_of_bundle
-from distill.weighted_statistics import OfGroups
 
 log = logging.getLogger(__name__)
-_GIVEN = "a file's scores as they are: nobody says what they were made from"
-_SCALE = "; they are on a scale of their own, so only ranks and fitted numbers count"
 # Of a result's row: names and paths, which stay here, and what is no single value.
 _NO_FIGURES = (
     "bundle name role table table_name warning notes plot predictions intervals doubted".split()
@@ -86,6 +80,9 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     tables = take_tables(config)
     # Before hours of scoring: what cannot be used.
     check_columns({name for table in tables for row in table.rows for name in row.extra}, config.by)
+    for bundle in bundles:
+        if bundle.role == ROLE:
+            check_names(bundle, [row for table in tables for row in table.rows])
     for table in tables:
         columns_of([Scored(row) for row in table.rows], config.by)
         if pairs is not None:
@@ -106,25 +103,27 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
             for name, bundle in models.items()
         }
         score_table(table, models, reader, config, kept)
-        challenge = _challenge(table, pairs) if pairs else None
+        challenge = challenge_of(table, pairs) if pairs else None
         notes: dict[str, str] = {}
         for name, bundle in models.items():
             notes[name] = _overlap(name, learned[name], table, reader, config)
             at = len(result["rows"]) + 1
-            result["rows"].append(_row(name, bundle, table, notes[name], config, this, at))
-            _add_details(result, name, table, config, result["rows"][-1]["calibrated"])
+            row = row_of(name, bundle, table, notes[name], this, at, _options(config))
+            result["rows"].append(row | {"split": config.split})
+            _add_details(result, name, table, config, row["calibrated"])
             if challenge and pairs:
                 result.setdefault("kvq", []).append(
-                    _kvq(name, table, challenge, pairs, _options(config))
+                    challenge_row(name, table, challenge, pairs, _options(config))
                 )
             scored, scores = table.scored[name], table.scores[name]
             predictions = out / f"predictions_{at}.csv"
             write_predictions(predictions, scored, scores, bundle.calibration)
             tell_agreement(tracker, f"eval/{at}_{bundle.role}", scored, scores, reader)
-        options = _options(config)
+        own = result["rows"][-len(models) :]
         result["pairs"] += compare(
-            table.scores, table.mos, table.groups, table.name, notes, challenge, **options
-        )
+            table.scores, table.mos, table.groups, table.name, notes, challenge,
+            [row["name"] for row in own if not row["calibrated"]], **_options(config),
+        )  # fmt: skip
     problems = [problem for table in tables for problem in table.problems]
     this.problems(problems)
     if problems:
@@ -180,44 +179,6 @@ def _options(config: EvaluateConfig) -> dict[str, Any]:
     return {"draws": config.draws, "method": config.intervals}
 
 
-def _row(
-    name: str, bundle: Bundle, table: Table, note: str, config: EvaluateConfig, run: Run,
-    number: int,
-) -> dict[str, Any]:  # fmt: skip
-    found = agreement(table.scores[name], table.mos, table.groups, **_options(config))
-    picture = run.plots / f"{number}_{table.path.stem}_{bundle.role}.png"
-    title = f"{name}, {table.name}"
-    plots.scatter(picture, table.scores[name], table.mos, as_scores(found), title)
-    cost = bundle.spec["cost"]
-    given, calibrated = bundle.role == ROLE, _calibrated(bundle, name, table)
-    known = _GIVEN + _SCALE * (not calibrated) if given else ""
-    notes = [text for text in (*table.notes, found["warning"], known, note) if text]
-    return {
-        "bundle": str(bundle.folder),
-        "name": name,
-        "role": bundle.role,
-        "table": str(table.path),
-        "table_name": table.name,
-        "split": config.split,
-        **found,
-        "warning": "; ".join(notes),
-        "notes": notes,
-        "calibrated": calibrated,
-        "demo": is_demo(table.path) or of_demo(bundle.spec),
-        "gmacs": cost["gmacs"],
-        "params_m": cost["params_m"],
-        "plot": str(picture),
-        "predictions": f"predictions_{number}.csv",
-    }
-
-
-def _calibrated(bundle: Bundle, name: str, table: Table) -> bool:
-    """Whether the scores are on the MOS scale; of a file's, whether they look like it."""
-    if bundle.role == ROLE:
-        return on_scale(table.scores[name], table.mos)
-    return bundle.calibration is not None
-
-
 def _track(tracker: Tracker, rows: list[dict[str, Any]], bundles: list[Bundle]) -> None:
     """The table of models, whose fingerprints stand in the place of paths; the first in figures."""
     figures = [{k: v for k, v in row.items() if k not in _NO_FIGURES} for row in rows]
@@ -239,28 +200,3 @@ def _add_details(
         name, table.name, columns, scores, table.mos, table.groups, **_options(config)
     )
     result["worst"] += worst(name, table.name, results, scores, config.worst)
-
-
-def _challenge(table: Table, pairs: RankedPairs) -> OfGroups | None:
-    """The KVQ challenge's score of the table; None where a video of it has no score."""
-    sound = [scored.row.video for scored in next(iter(table.scored.values()))]
-    try:
-        check_complete(sound, [row.video for row in table.rows])
-    except ManifestError as error:
-        log.warning("no KVQ score on %s: %s", table.name, error)
-        return None
-    return kvq_rows(sound, pairs)
-
-
-def _kvq(
-    name: str, table: Table, challenge: OfGroups, pairs: RankedPairs, options: dict[str, Any]
-) -> dict[str, Any]:
-    scores = table.scores[name]
-    videos = [scored.row.video for scored in table.scored[name]]
-    row = kvq_row(
-        dict(zip(videos, scores, strict=True)), dict(zip(videos, table.mos, strict=True)), pairs
-    )
-    found = interval_over_contents(scores, table.mos, table.groups, challenge, **options)
-    return {"name": name, "table_name": table.name, **row} | {
-        "low": found.low, "high": found.high, "contents": found.n_groups
-    }  # fmt: skip

@@ -160,6 +160,11 @@ def score_table(
             table.problems.append(Problem(str(table.path), row.line, row.video, error))
         else:
             sound.append(at)
+    if left := len(table.rows) - len(sound):
+        who = [name for name, results in found.items() if any(one.error for one in results)]
+        table.notes.append(
+            f"{left} of {len(table.rows)} videos are left out: no score by {', '.join(who)}"
+        )
     if len(sound) < MIN_VIDEOS:
         raise ManifestError(
             f"{table.path}: only {len(sound)} of {len(table.rows)} videos have a score of every"

@@ -159,6 +159,8 @@ def test_scores_of_a_file_beside_a_bundle(files: dict[str, Any], tmp_path: Path)
     assert any(text.startswith("a file's scores as they are") for text in given["notes"])
     assert not any(text.startswith("a file's scores") for text in own["notes"])
     assert "not told apart on X: SRCC +0.000" in found["pairs"][0]["verdict"]
+    left = "1 of 48 videos are left out: no score by theirs.csv"
+    assert left in own["notes"] and left in given["notes"]
     problems = (tmp_path / "a" / "problems.csv").read_text()
     assert "val/0005.mp4" in problems and "line 6: score '' is not a finite number" in problems
     assert json.loads((tmp_path / "a" / "result.json").read_text())["rows"][1]["gmacs"] is None
@@ -171,6 +173,9 @@ def test_scores_of_a_file_beside_a_bundle(files: dict[str, Any], tmp_path: Path)
     assert given["calibrated"] is False and given["rmse_raw"] > 100 and given["n"] == 48
     assert any(text.endswith("only ranks and fitted numbers count") for text in given["notes"])
     assert given["rmse"] == pytest.approx(own["rmse"], abs=1e-4)
+    told = {pair["statistic"]: pair["verdict"] for pair in found["pairs"]}
+    assert told["plcc"].endswith("; but theirs.csv has another scale")
+    assert "scale" not in told["srcc"] and "change their signs" not in given["warning"]
     parts = {(p["name"], p["value"]): p for p in found["breakdowns"] if p["column"] == "kind"}
     assert abs(parts["theirs.csv", "a"]["bias"]) < 0.1
     assert max(abs(w["residual"]) for w in found["worst"] if w["name"] == "theirs.csv") < 1
@@ -180,7 +185,7 @@ def test_scores_of_a_file_beside_a_bundle(files: dict[str, Any], tmp_path: Path)
     ("text", "kind", "message"),
     [
         ("name,score\n0001,3\n", ConfigError, "no column `filename` or `video` in"),
-        ("filename,mos\n0001,3\n", ManifestError, "no column `score`"),
+        ("filename,mos\n0001,3\n", ManifestError, "no column `score` .*; bundles= takes"),
         ("filename,score\n0001,3\n0001,4\n", ConfigError, "'0001' has other numbers in line 2"),
         ("filename,score\nclip,3\n", ManifestError, r"only 0 of 48 .* has no row for 0001.mp4"),
     ],
@@ -192,6 +197,29 @@ def test_scores_that_cannot_be_compared(
     theirs.write_text(text)
     with pytest.raises(kind, match=message):
         evaluate(tmp_path / "a", files, f"manifests={files['tables'][0]}", bundles=[theirs])
+
+
+def test_one_name_of_two_videos_is_refused(files: dict[str, Any], tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs.csv"
+    words = [f"manifests=[{','.join(map(str, files['tables']))}]"]
+    theirs.write_text("\n".join(["filename,score", *(f"{name},3" for name in MOS)]))
+    with pytest.raises(ConfigError, match=r"line 2: one name for .*X/val/0001.mp4 and .*Y/val/00"):
+        evaluate(tmp_path / "a", files, *words, bundles=[theirs])
+    assert not (tmp_path / "a").exists()  # nothing was scored
+    named = [f"{table.parent.name}/val/{name},{mos}" for table in files["tables"]
+             for name, mos in MOS.items()]  # fmt: skip
+    theirs.write_text("\n".join(["filename,score", *named]))
+    rows = evaluate(tmp_path / "b", files, *words, bundles=[theirs])["rows"]
+    assert [row["srcc"] for row in rows] == [1, 1]
+
+
+def test_a_file_alone_in_which_less_is_better(files: dict[str, Any], tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs.tsv"
+    theirs.write_text("\n".join(["video\tscore", *(f"{n}\t{6 - v}" for n, v in MOS.items())]))
+    found = evaluate(tmp_path, files, f"manifests={files['tables'][0]}", bundles=[theirs])
+    row = found["rows"][0]
+    assert row["srcc"] == pytest.approx(-1) and found["pairs"] == []
+    assert row["notes"][-1].endswith("if less is better there, change their signs")
 
 
 def test_an_evaluation_that_was_stopped_goes_on(

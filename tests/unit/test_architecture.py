@@ -111,6 +111,7 @@ NAME_DATA_SETS = {
     "distill.evaluation.comparisons",
     "distill.evaluation.telling",
     "distill.stages.evaluate",
+    "distill.stages.evaluation_rows",
     "distill.report.answers",
     "distill.report.cost",
     "distill.report.verdicts",

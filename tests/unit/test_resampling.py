@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pytest
 
-from distill import resampling
+from distill import jackknife, resampling
 from distill.columns import group_codes
 from distill.logistic import fit_logistic4
 from distill.metrics import (
@@ -106,7 +106,7 @@ def test_many_groups_are_left_out_in_blocks(monkeypatch) -> None:
     assert found != one_by_one and found.n_groups == 45
     assert found.high - found.low == pytest.approx(one_by_one.high - one_by_one.low, rel=0.4)
     left_out = [srcc(x[blocks[groups] != b], mos[blocks[groups] != b]) for b in range(15)]
-    ends = resampling.jackknife_ends(found.estimate, np.array(left_out), "srcc")
+    ends = jackknife.jackknife_ends(found.estimate, np.array(left_out), "srcc")
     assert (found.low, found.high) == pytest.approx(ends)
 
 
@@ -138,10 +138,10 @@ def test_an_error_that_all_but_vanishes_has_no_half_interval(statistic: str) -> 
     data = ([1, 2, 3, 4, 5.0], [1, 2, 3, 4, 9.0], list("abcde"))
     found = interval_over_contents(*data, statistic)
     assert math.isnan(found.low) and math.isnan(found.high)
-    ends = resampling.jackknife_ends(0.3, np.array([0.3, 0.2, 1e-300]), statistic)
+    ends = jackknife.jackknife_ends(0.3, np.array([0.3, 0.2, 1e-300]), statistic)
     assert all(map(math.isnan, ends))
     of_two = [np.array([0.3, 0.2, least]) for least in (1e-300, 0.1)]
-    assert all(map(math.isnan, resampling.paired_ends((0.3, 0.3), tuple(of_two), statistic)))
+    assert all(map(math.isnan, jackknife.paired_ends((0.3, 0.3), tuple(of_two), statistic)))
 
 
 def test_too_few_contents_are_told() -> None:

@@ -84,17 +84,25 @@ class TableScores:
         """
         path = Path(info.path)
         try:
-            rows = self.rows()
-            found = {rows[name] for name in _names(path) if name in rows}
-            if not found:
-                raise ConfigError(f"{self.table} has no row for {path.name}")
-            if len({cells for _, cells in found}) > 1:
-                lines = " and ".join(str(line) for line, _ in sorted(found))
-                raise ConfigError(f"{self.table}, lines {lines} are both about {path.name}")
-            line, cells = min(found)
+            line, cells = self.row_of(path)
             return _Found(_numbers(f"{self.table}, line {line}", self.columns, cells))
         except ConfigError as error:
             raise VideoError(path, "table_scores", str(error)) from error
+
+    def row_of(self, path: Path) -> tuple[int, tuple[str, ...]]:
+        """Line and cells of a video's row.
+
+        Raises:
+            ConfigError: there is none, or two that differ.
+        """
+        rows = self.rows()
+        found = {rows[name] for name in _names(path) if name in rows}
+        if not found:
+            raise ConfigError(f"{self.table} has no row for {path.name}")
+        if len({cells for _, cells in found}) > 1:
+            lines = " and ".join(str(line) for line, _ in sorted(found))
+            raise ConfigError(f"{self.table}, lines {lines} are both about {path.name}")
+        return min(found)
 
     def statistics(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and population standard deviation (C,) over the usable rows, float64.

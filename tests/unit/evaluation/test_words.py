@@ -13,7 +13,7 @@ from distill.errors import ConfigError
 from distill.evaluation.agreement import STATISTICS, agreement
 from distill.evaluation.comparisons import compare, verdict
 from distill.evaluation.names import short_names
-from distill.evaluation.telling import aligned, notes_of, told, without_notes
+from distill.evaluation.telling import BY_CHANCE, aligned, by_chance, notes_of, told, without_notes
 from distill.metrics import plcc, srcc
 from distill.resampling import FEW_CONTENTS, Interval
 
@@ -136,6 +136,28 @@ def test_a_row_has_an_interval_of_every_number() -> None:
     assert few["warning"].startswith("only 3 contents")
 
 
+def test_a_verdict_that_depends_on_the_scale_says_so() -> None:
+    scores, mos, groups = data(2)
+    percent = {**scores, "m1": [20 * score for score in scores["m1"]]}
+    plain = compare(scores, mos, groups, "X")
+    found = compare(percent, mos, groups, "X", foreign=["m1"])
+    assert [row["verdict"] for row in found] == [
+        plain[0]["verdict"], f"{plain[1]['verdict']}; but m1 has another scale"
+    ]  # fmt: skip
+    both = compare(percent, mos, groups, "X", foreign=["m0", "m1"])[1]["verdict"]
+    assert both.endswith("; but m0 and m1 have another scale")
+
+
+def test_chance_is_told_of_several_pairs_with_intervals() -> None:
+    scores, mos, groups = data(3)
+    pairs = compare(scores, mos, groups, "X")
+    assert by_chance(pairs) == f"6 comparisons, each with an interval of its own: {BY_CHANCE}"
+    assert by_chance(pairs[:2]) == by_chance([]) == ""
+    for pair, low in zip(pairs[2:], (math.nan, None, math.nan, None), strict=True):
+        pair["low"] = low
+    assert by_chance(pairs) == ""
+
+
 def test_tables_are_aligned() -> None:
     lines = aligned(["name", "n"], [["a", "1"], ["longer", "-10.5"]]).splitlines()
     assert lines == ["name        n", "a           1", "longer  -10.5"]
@@ -144,7 +166,7 @@ def test_tables_are_aligned() -> None:
 def test_a_note_names_its_model_whatever_that_is_called() -> None:
     rows = [{"name": "in", "table_name": "X", "notes": ["no interval"]}]
     rows += [{"name": "b", "table_name": "X", "notes": ["b learned from X"]}]
-    assert notes_of(rows) == ["in, X: no interval", "b learned from X"]
+    assert notes_of(rows) == ["in on X: no interval", "b learned from X"]
 
 
 def test_a_note_of_several_models_is_one() -> None:
@@ -156,7 +178,7 @@ def test_a_note_of_several_models_is_one() -> None:
     rows[3]["notes"] = ["nobody knows whether in has learned in X", "few contents", "no interval"]
     assert notes_of(rows) == [
         "X: few contents", "Each of a, b learned from X", "c knows X",
-        "Each of c, in, X: no interval", "nobody knows whether in has learned in X",
+        "Each of c, in on X: no interval", "nobody knows whether in has learned in X",
     ]  # fmt: skip
     rows[0]["notes"] = ["nobody knows whether a has learned in X"]
     assert "nobody knows whether each of a, in has learned in X" in notes_of(rows)
@@ -193,7 +215,7 @@ def test_of_several_pairs_the_sure_have_a_sentence_and_all_a_row() -> None:
 def test_what_is_printed() -> None:
     scores, mos, groups = data(3)
     rows = [
-        {"name": name, "table_name": "X", "gmacs": 1.0, "plot": f"{name}.png"}
+        {"name": name, "table_name": "X", "gmacs": 1.0, "plot": f"{name}.png", "calibrated": True}
         | agreement(values, mos, groups)
         for name, values in scores.items()
     ]
@@ -210,7 +232,7 @@ def test_what_is_printed() -> None:
               "worst": [bad]}  # fmt: skip
     text = told(result, ["by"], worst=True)
     assert [line for line in text.splitlines() if line.startswith("note: ")] == [
-        "note: X: no column group", "note: m1 learned from X", "note: m1, X: no interval",
+        "note: X: no column group", "note: m1 learned from X", "note: m1 on X: no interval",
     ]  # fmt: skip
     for words in ( "m0 is better than m1", "(empty)", "-0.250",
                   "only 3 videos", "v.mp4", "plot: m2.png", "6 comparisons"):  # fmt: skip

@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from distill.datasets.kvq import content_of
+from distill.evaluation.telling import BY_CHANCE
 from distill.kvq.__main__ import run
 from distill.kvq.files import RankedPairs
 from distill.kvq.intervals import kvq_rows
@@ -131,6 +132,7 @@ def test_the_command_compares_predictions(made, tmp_path: Path, capsys) -> None:
         f"good.csv is better than poor.csv on KVQ: KVQ score +{of.estimate:.3f} [{of.low:.3f},"
         f" {of.high:.3f}] (paired, 95% over 12 contents)"
     ) in lines
+    assert f"9 comparisons, each with an interval of its own: {BY_CHANCE}" in lines
     assert lines[-1] == "84 videos of 12 contents, 60 pairs of different contents, 60 of the same"
     assert run(["score", *files, *words, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -10,7 +10,9 @@ from distill.report.answers import COMPARED, GOOD, NEXT, TRUST, of_evaluation
 from distill.report.answers_of_runs import of_labels, of_sweep, of_training
 from distill.report.blocks import Answers
 from distill.report.folder import RunFolder, read_folder
+from distill.report.headline import headline
 from distill.report.subjects import Subject, Video
+from distill.report.verdicts import comparisons
 from distill.stages.overlap import told
 from tests.helpers import report_folders as made
 
@@ -67,6 +69,38 @@ def test_scores_of_a_file_are_not_deployed() -> None:
     assert found[GOOD] == "theirs.csv, SRCC 0.900 [0.800, 0.950]."  # no error, no cost
     assert "theirs.csv is shown to be better than a." in found[COMPARED]
     assert "export.py" not in found[NEXT] and "mean MOS" not in found[COMPARED]
+
+
+def test_a_model_without_srcc_is_not_comparable() -> None:
+    constant = pair("a", "const.csv", 0, 0) | dict.fromkeys(("difference", "low", "high"))
+    subjects = [model("a", 0.9), model("const.csv", 0.1, low=None), model("b", 0.5)]
+    subjects[1].row["srcc"] = None
+    found = answers(subjects, constant, pair("a", "b", 0.1, 0.3))
+    assert "a is shown to be better than b, and not comparable with const.csv." in found[COMPARED]
+    assert "told apart" not in found[COMPARED] and "export.py" in found[NEXT]
+    run = RunFolder(Path("/r"), "evaluate", {"pairs": [constant]}, subjects=subjects)
+    run.result["pairs"] *= 3  # more than sentences: a table
+    assert {row[-1].text for row in comparisons(run)[0].rows} == {"not defined"}
+
+
+@pytest.mark.parametrize("low", [-0.05, 0.0])
+def test_a_model_that_may_order_nothing_is_not_deployed(low: float) -> None:
+    found = answers([model("a", 0.2, low=low)])[NEXT]
+    assert "export.py" not in found and "a is not shown to order videos as people do" in found
+    assert "export.py" in answers([model("a", 0.2, low=0.01)])[NEXT]
+
+
+def test_intervals_of_several_widths_are_told_by_the_widest() -> None:
+    found = answers([model("a", 0.7), model("b", 0.8, low=0.3)], pair("a", "b", -0.1, 0.3))
+    assert "the 95% interval of an SRCC is up to 0.55 wide." in found[TRUST]
+
+
+def test_an_error_on_another_scale_is_not_shown_in_mos() -> None:
+    theirs = model("theirs.csv", 0.9, calibrated=False, rmse_raw=56.5)
+    run = RunFolder(Path("/r"), "evaluate", {}, subjects=[model("a", 0.7), theirs])
+    for subjects in (run.subjects, [theirs]):
+        run.subjects = subjects
+        assert "56.5" not in str(headline(run))
 
 
 @pytest.mark.parametrize(
