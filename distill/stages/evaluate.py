@@ -128,7 +128,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
     this.problems(problems)
     if problems:
         log.warning("%d videos were left out; see %s", len(problems), out / "problems.csv")
-    _track(tracker, result["rows"], bundles * len(tables))
+    _track(tracker, result, bundles * len(tables))
     this.finish(result)
     shutil.rmtree(out / SCORED)  # predictions_N.csv has it all
     log.info(told(result, config.by, config.show_worst))
@@ -179,9 +179,14 @@ def _options(config: EvaluateConfig) -> dict[str, Any]:
     return {"draws": config.draws, "method": config.intervals}
 
 
-def _track(tracker: Tracker, rows: list[dict[str, Any]], bundles: list[Bundle]) -> None:
+def _track(tracker: Tracker, result: dict[str, Any], bundles: list[Bundle]) -> None:
     """The table of models, whose fingerprints stand in the place of paths; the first in figures."""
+    rows, challenge = result["rows"], result.get("kvq", [])
     figures = [{k: v for k, v in row.items() if k not in _NO_FIGURES} for row in rows]
+    scores = {(row["name"], row["table_name"]): row["score"] for row in challenge}
+    for figure, row in zip(figures, rows, strict=True):
+        if scores:
+            figure["kvq"] = scores.get((row["name"], row["table_name"]))
     models = [f"{bundle.role}-{bundle.fingerprint}" for bundle in bundles]
     tracker.table("eval/models", [{"model": m} | f for m, f in zip(models, figures, strict=True)])
     tracker.summary(figures[0], "eval")

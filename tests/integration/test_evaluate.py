@@ -16,6 +16,7 @@ from distill.errors import BundleError, ConfigError, Interrupted, ManifestError
 from distill.inference import score_rows
 from distill.metrics import srcc
 from distill.runs import unfinished
+from distill.tracking import Tracker
 from tests.helpers.stages import run_stage
 from tests.helpers.told_scores import LINE, told_bundle
 from tests.helpers.video_files import make_clip
@@ -115,7 +116,9 @@ def test_the_contract_of_a_run_folder(
     assert caplog.text.count("lies in no run folder that says what it learned from") == 2
 
 
-def test_kvq_pairs_beside_the_others(files: dict[str, Any], tmp_path: Path) -> None:
+def test_kvq_pairs_beside_the_others(
+    files: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     book = Workbook()
     book.active.title = "source"
     book.create_sheet("nonsource")
@@ -124,8 +127,14 @@ def test_kvq_pairs_beside_the_others(files: dict[str, Any], tmp_path: Path) -> N
         book[name].append([*(f"val/{number:04d}.mp4" for number in pair), 2])
     book.save(tmp_path / "pairs.xlsx")
     words = [f"manifests={files['tables'][0]}", f"kvq.pairs={tmp_path / 'pairs.xlsx'}"]
-    found = evaluate(tmp_path / "a", files, *words)
+    sent: dict[str, Any] = {}
+    with monkeypatch.context() as patched:
+        patched.setattr(Tracker, "table", lambda self, key, rows, *_: sent.update({key: rows}))
+        patched.setattr(Tracker, "summary", lambda self, row, name="": sent.update({name: row}))
+        found = evaluate(tmp_path / "a", files, *words)
     (good, poor), pairs = found["kvq"], found["pairs"]
+    assert [row["kvq"] for row in sent["eval/models"]] == [good["score"], poor["score"]]
+    assert sent["eval"]["kvq"] == good["score"]
     assert [pair["statistic"] for pair in pairs] == ["kvq", "srcc", "plcc"]
     assert pairs[0]["difference"] == pytest.approx(good["score"] - poor["score"])
     # One pair of a kind, without whose content there is no score.
