@@ -16,9 +16,9 @@ class AugmentConfig:
     validation and scoring are untouched, and nothing is resized or encoded anew.
 
     Attributes:
-        flip: share of the videos that are mirrored, left to right.
-        reverse: share that is shown backwards. Faults that people see go one way in time (a torn
-            picture mends itself, a stall ends), so this is off unless asked for.
+        flip: share of the videos that is mirrored, left to right.
+        reverse: share of the videos that is shown backwards. Visible faults have a direction in
+            time (a torn picture mends itself, a stall ends), so the default is 0.
     """
 
     flip: float = 0.5

@@ -62,7 +62,7 @@ def check_caps(
         raise BudgetError(
             f"{_name(build, kwargs, passes)} has {cost.params_m:.2f} M parameters;"
             f" max_params={caps.params_m:g} million. Take another student, or a smaller"
-            " student.backbone; frames and size change no parameter"
+            " student.backbone; frames and size do not change the number of parameters"
         )
     if caps.latency_ms is None:
         return cost
@@ -76,7 +76,7 @@ def check_caps(
                 advice = f"about student.num_frames={fewer} would fit; or {advice}"
         raise BudgetError(
             f"{_name(build, kwargs, passes)} takes {took:.1f} ms a video on {device}, the network"
-            f" alone (median of 5, after one); max_latency={caps.latency_ms:g} ms: {advice}"
+            f" alone (median of 5 after a warm-up); max_latency={caps.latency_ms:g} ms: {advice}"
         )
     return cost.taking(took)
 

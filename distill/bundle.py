@@ -192,7 +192,7 @@ def _with_changes(spec: dict[str, Any], model: QualityModel, folder: Path) -> di
         return spec
     told = "; ".join(changed)
     fingerprint = hashlib.sha256(f"{spec['fingerprint']} {told}".encode()).hexdigest()[:16]
-    log.warning("%s: made with other views than it has now (%s); it counts as another model, %s",
+    log.warning("%s: its views have changed since it was made (%s); it counts as another model, %s",
                 folder, told, fingerprint)  # fmt: skip
     return {**spec, "views": now, "fingerprint": fingerprint}
 

@@ -48,8 +48,8 @@ class MovingAverage(WeightAveraging):
         self._moving.decay = min(self._decay, max(0.0, 1 - 1 / (_REACH * steps)))
         if self._moving.decay < self._decay:
             log.info(
-                "training.ema_decay=%g reaches over %.0f steps, and the training has %d: %.4g is"
-                " used",
+                "training.ema_decay=%g averages over %.0f steps, but training has only %d: %.4g"
+                " is used instead",
                 self._decay, 1 / (1 - self._decay), steps, self._moving.decay,
             )  # fmt: skip
 

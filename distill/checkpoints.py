@@ -89,7 +89,7 @@ class LastCheckpoint(Callback):
     def _raise(self, what: str) -> None:
         number = self._signal or signal.SIGTERM  # None: another process was told to stop
         raise Interrupted(
-            f"stopped by {signal.Signals(number).name}; {what}; go on with the same command and"
+            f"stopped by {signal.Signals(number).name}; {what}; continue with the same command and"
             " resume=true",
             number,
         )

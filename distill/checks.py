@@ -15,7 +15,7 @@ def at_least(option: str, value: float | None, low: float) -> None:
     if not math.isfinite(value):
         raise ConfigError(f"{option}={value} is not a finite number")
     if value < low:
-        raise ConfigError(f"{option}={value} is below {low}, the least it can be")
+        raise ConfigError(f"{option}={value} must be at least {low}")
 
 
 def above(option: str, value: float, low: float) -> None:

@@ -189,14 +189,14 @@ def _level(found: list[Decision], shrink: float | str, slopes: ContentSlopes | N
     alone = len(left) - len(_of_several_versions(found))
     if alone == len(left):
         raise ConfigError(
-            f"doubt.shrink={between:g}: no content of the pool has two versions, so it would take"
-            " the differences between all labels away; name the contents in the column `group` of"
-            " the pool's table, or leave doubt.shrink=1"
+            f"doubt.shrink={between:g}: no content of the pool has two versions, so all labels"
+            " would be pulled together; name the contents in the column `group` of the pool's"
+            " table, or leave doubt.shrink=1"
         )
     if alone:
         log.warning(
-            "doubt.shrink=%s: %d pseudo-labels are the only version of their content, and are"
-            " pulled to the mean with nothing to set them apart", shrink, alone,
+            "doubt.shrink=%s: %d pseudo-labels are the only version of their content: they are"
+            " pulled to the mean, with no difference within a content to keep", shrink, alone,
         )  # fmt: skip
     _retarget(found, left, between, 1.0)
 
@@ -205,15 +205,15 @@ def _level_by_slopes(found: list[Decision], slopes: ContentSlopes | None) -> Non
     """As the teacher's scores were worth on contents of several versions, and those alone."""
     several = _of_several_versions(found)
     if slopes is None or not several:
-        why = "no two videos of the pool are named as versions of one content (column group)"
+        why = "the pool names no two videos as versions of one content (column group)"
         if slopes is None:
             why = (
-                "nothing tells how well their teacher compares different contents, for which it"
-                f" needs {LEAST_CONTENTS} validation contents of two versions or more"
+                "it is unknown how well their teacher compares different contents; that takes"
+                f" {LEAST_CONTENTS} validation contents with two or more versions each"
             )
         log.info(
-            "pseudo-labels are learned as the teacher gave them: %s; otherwise contents would be"
-            " brought nearer to each other (doubt.shrink=auto, docs/doubt.md)", why,
+            "pseudo-labels are learned as the teacher gave them: %s; otherwise the contents' scores"
+            " would be pulled together (doubt.shrink=auto, docs/doubt.md)", why,
         )  # fmt: skip
         return
     log.info(

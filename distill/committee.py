@@ -30,7 +30,7 @@ class Committee(QualityModel):
     def __init__(self, teacher: Mapping[str, Any], folds: int, weights: str = "none") -> None:
         super().__init__()
         if not isinstance(folds, int) or folds < 2:
-            raise ConfigError(f"folds: {folds}; a committee has at least 2")
+            raise ConfigError(f"folds: {folds}; a committee has at least 2 folds")
         cls, arguments = network_class(teacher)
         self.teachers = nn.ModuleList()
         for k in range(folds):

@@ -69,6 +69,6 @@ class Compiled:
     def _give_up(self, error: Exception) -> None:
         self._failed = True
         log.warning(
-            "%s=true: torch cannot compile this network here; it runs as it is (%s: %s)",
+            "%s=true: torch cannot compile this network here; it runs uncompiled (%s: %s)",
             self._option, type(error).__name__, " ".join(str(error).split())[:200],
         )  # fmt: skip

@@ -204,8 +204,8 @@ def _refuse_uncounted(count: FlopCountAnalysis, wrapped: nn.Module) -> None:
         + (f" in {', '.join(where[:3])}" if where else "")
         + ": the total would be too low. Write attention with F.scaled_dot_product_attention "
         "instead of nn.MultiheadAttention or nn.TransformerEncoderLayer, whose fast path hides "
-        "its products; give any other operator a handle in distill/cost.py, or, where it works "
-        "element by element, a place in its list"
+        "its products; for any other operator, add a handle to distill/cost.py or, if it works "
+        "element by element, its name to the list there"
     )
 
 

@@ -220,7 +220,7 @@ def choose(stage: str, overrides: Sequence[str], config: Any, multirun: bool) ->
     resume = getattr(config, "resume", False)
     if resume and "hydra.run.dir" not in given:  # given: a process of a distributed run
         if multirun:
-            raise ConfigError("resume=true goes on with one run; not together with -m")
+            raise ConfigError("resume=true continues one run; it cannot be combined with -m")
         found = unfinished(Path(config.outputs), stage) if resume is True else folder(resume)
         if found is None or not begun(found):
             raise ConfigError(
@@ -232,7 +232,7 @@ def choose(stage: str, overrides: Sequence[str], config: Any, multirun: bool) ->
     groups = {name.split(".")[0] for name in given}
     if stage == "train_teacher" and not groups & {"teacher", "experiment"}:
         print(
-            "teacher=compact: two EfficientNet-Lite0 members, for a CPU; the full-size choice:"
+            "teacher=compact: two EfficientNet-Lite0 members, for a CPU; full size, for a GPU:"
             " experiment=heavy",
             file=sys.stderr,
         )
@@ -247,8 +247,8 @@ def choose(stage: str, overrides: Sequence[str], config: Any, multirun: bool) ->
         student = next((w for w in [*overrides, *extra] if w.startswith("student=")), "")
         if student.removeprefix("student=") in _SWINS:
             print(
-                "training=gpu: rates and epochs as published for a Swin; the compact student's:"
-                " training=student",
+                "training=gpu: learning rates and epochs as published for a Swin; for the compact"
+                " student's: training=student",
                 file=sys.stderr,
             )
             extra.append("training=gpu")

@@ -80,7 +80,7 @@ def missing(store: FeatureStore, rows: Sequence[Row]) -> list[Row]:
         if content not in seen and store.load(content) is None:
             found.append(row)
         seen.add(content)
-    log.info("features: %d of %d videos are to be made; %s", len(found), len(rows), store.folder)
+    log.info("features: %d of %d videos to compute; %s", len(found), len(rows), store.folder)
     return found
 
 

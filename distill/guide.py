@@ -75,8 +75,8 @@ class Guide(nn.Module):
             )  # fmt: skip
             raise ConfigError(
                 f"guide.bundle={options.bundle}: {many} one of the student's. The teacher has"
-                f" {told_views(taught.views)}; the student {told_views(own)}. Kind and shape but"
-                " for the number of frames must be equal"
+                f" {told_views(taught.views)}; the student {told_views(own)}. Views must agree in"
+                " kind and shape, except for the number of frames"
             )
         pairs = matching_maps(model, taught, self.matches) if options.features else {}
         if options.features and not pairs:
@@ -111,8 +111,8 @@ class Guide(nn.Module):
             views = self.bundle.model.views[name], model.views[own]
             if differences := told_differences(*views):
                 log.warning(
-                    "guide: the teacher learned view %s with %s: its word on the student's may be"
-                    " worth less", name, differences,
+                    "guide: the teacher learned its view %s with %s: its scores on the student's"
+                    " view may be worth less", name, differences,
                 )  # fmt: skip
         if self._pairs:
             log.info("guide: %d pairs of feature maps", len(self._pairs))

@@ -37,10 +37,10 @@ def help_page(stage: str) -> str:
     described = "\n".join(texts)
     return (
         f"{_stage_text(stage)}\n\nOptions, name=value:\n{described}\n\n"
-        f"Choices of whole groups:\n{choices}\n\n"
-        f"Defaults, any of them as group.name=value:\n{options}\n"
-        "Also: -m runs a sweep (a,b,c), --cfg job prints the options of a run.\n"
-        "A value with commas, =, quotes or letters beyond ASCII is quoted twice: "
+        f"Groups and their choices, group=choice:\n{choices}\n\n"
+        f"All options with their defaults, to be set as group.name=value:\n{options}\n"
+        "-m runs a sweep over values (a,b,c); --cfg job prints the options of a run.\n"
+        "Quote a value with commas, =, quotes or letters beyond ASCII twice: "
         + shlex.quote('data.root="/videos/a,b"')
     )
 

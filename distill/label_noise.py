@@ -33,10 +33,10 @@ def weigh_by_noise(examples: Sequence[Example], factor: float, table: Path) -> l
     share = reliability(mos, error)
     known = int(np.isfinite(error).sum())
     if known == 0:
-        log.warning("%s: no mos_std, so training.label_noise=%g changes nothing", table, factor)
+        log.warning("%s: no mos_std, so training.label_noise=%g has no effect", table, factor)
         return list(examples)
     log.info(
-        "%s: %d of %d labels have a mos_std; reliability %.3f in the mean, %.3f at least",
+        "%s: %d of %d labels have a mos_std; reliability %.3f on average, %.3f at least",
         table, known, len(share), share.mean(), share.min(),
     )  # fmt: skip
     return [

@@ -12,15 +12,17 @@ class DoubtConfig:
     """What becomes of pseudo-labels that the teacher's members and folds disagree about.
 
     Attributes:
-        rule: none; quantile or sigma, of the spread; rank_change, the places that a label would
-            move in the ranking if it were drawn anew.
-        action: drop what is beyond the limit; weigh gives every label 1 / (1 + (doubt/limit)^2).
-        quantile: the limit of that rule: this share of the spreads lies below it.
-        sigma: the limit of that rule, in median spreads.
-        rank_change: the limit of that rule, in places, as a share of all labels.
+        rule: how a label is doubted: none; quantile or sigma, by its spread; rank_change, by the
+            places that it would move in the ranking if it were drawn anew.
+        action: drop leaves out labels beyond the limit; weigh gives every label the weight
+            1 / (1 + (doubt/limit)^2).
+        quantile: limit for rule=quantile: the spread that this share of the labels stays below.
+        sigma: limit for rule=sigma, as a multiple of the median spread.
+        rank_change: limit for rule=rank_change: places in the ranking, as a share of all labels.
         shrink: pull the contents' mean pseudo-labels together by this factor; the differences
-            within a content stay. 1 is off; auto scales both by what the teacher's scores were
-            worth on its validation videos (docs/doubt.md), where the pool names its contents.
+            within a content stay. 1 is off; auto, if the pool names its contents, scales the
+            differences between and within contents by what the teacher's were worth on its
+            validation videos (docs/doubt.md).
     """
 
     rule: str = "none"
@@ -38,7 +40,7 @@ class DoubtConfig:
         between("doubt.rank_change", self.rank_change, 1e-6, 0.5)
         if self.shrink != "auto":
             if isinstance(self.shrink, bool) or not isinstance(self.shrink, int | float):
-                raise ConfigError(f"doubt.shrink={self.shrink}: auto, or a number from 0 to 1")
+                raise ConfigError(f"doubt.shrink={self.shrink}: give auto or a number from 0 to 1")
             between("doubt.shrink", self.shrink, 0, 1)
 
 
@@ -47,14 +49,16 @@ class SelectConfig:
     """Which pseudo-labels are taken where there are more than wanted.
 
     Attributes:
-        method: none takes all; histogram, as flat over the scores as can be; k_center, spread over
-            select.features.
-        count: videos to take at the most.
-        bins: of the histogram.
-        per_content: videos of one content at the most; None is any number.
-        features: of k_center: label (score, spread, duration, size) or members (their scores).
-        duplicates: videos left out because another is the same: frames (the same decoded frames,
-            in any container), bytes (the same file), none. Versions of a content are not the same.
+        method: none takes all; histogram makes the histogram of the scores as flat as the pool
+            allows; k_center spreads the choice over select.features.
+        count: largest number of videos to take.
+        bins: number of bins of the histogram.
+        per_content: largest number of videos of one content; null sets no limit.
+        features: what k_center spreads over: label (score, spread, duration, size) or members
+            (their scores).
+        duplicates: which videos are left out as copies of another: frames (the same decoded
+            frames, in any container), bytes (the same file), none. Versions of one content are no
+            copies.
     """
 
     method: str = "none"
@@ -72,8 +76,8 @@ class SelectConfig:
         one_of("select.duplicates", self.duplicates, ("frames", "bytes", "none"))
         if self.method == "none" and (self.count is not None or self.per_content is not None):
             raise ConfigError(
-                "select.count and select.per_content say how select.method=histogram or k_center"
-                " chooses; give one of them"
+                "select.count and select.per_content need select.method=histogram or k_center; give"
+                " one of them"
             )
         if self.method != "none" and self.count is None:
             raise ConfigError(f"select.method={self.method} needs select.count=NUMBER")
@@ -84,13 +88,14 @@ class FinetuneConfig:
     """A second stage of the student's training, on MOS alone, after one on all other labels.
 
     Attributes:
-        epochs: of the second stage; 0 trains in one stage, on MOS and pseudo-labels together.
-        first: what the first stage learns from: pseudo (pseudo-labels, and further tables of
-            data.also), or all, the MOS too.
-        lr, backbone_lr: peak learning rates of the second stage; None is a tenth of training's.
-        ema_decay: of the second stage; None is training's.
-        loss: term name -> weight of the second stage; loss@finetune.loss=NAME takes another of the
-            choices of loss.
+        epochs: epochs of the second stage; 0 trains in one stage, on MOS and pseudo-labels
+            together.
+        first: what the first stage learns from: pseudo (pseudo-labels, and the tables of
+            data.also), or all (the MOS too).
+        lr, backbone_lr: peak learning rates of the second stage; null is a tenth of training's.
+        ema_decay: decay of the averaged weights in the second stage; null is training's.
+        loss: weights of the loss terms in the second stage; loss@finetune.loss=NAME takes one of
+            the choices of loss.
     """
 
     epochs: int = 0
@@ -115,9 +120,10 @@ class GuideConfig:
     """A teacher beside the student in training, on the same views; see distill/guide.py.
 
     Attributes:
-        bundle: folder of the teacher's bundle; None trains without.
-        score: weight of the student's loss on the teacher's scores of what the student sees.
-        features: weight of 1 - cosine of feature maps of one grid.
+        bundle: folder of the teacher's bundle; null trains without a teacher beside the student.
+        score: weight of the loss that compares the student's scores with the teacher's on the same
+            views.
+        features: weight of 1 - cosine between the two networks' feature maps of the same grid.
     """
 
     bundle: str | None = None
@@ -130,8 +136,8 @@ class GuideConfig:
         weights = self.score + self.features
         if self.bundle is None and weights:
             raise ConfigError(
-                f"guide.score={self.score:g}, guide.features={self.features:g}: whose? Give"
-                " guide.bundle=FOLDER of a teacher"
+                f"guide.score={self.score:g}, guide.features={self.features:g}: no teacher is"
+                " named; give guide.bundle=FOLDER"
             )
         if self.bundle is not None and not weights:
             raise ConfigError(

@@ -18,23 +18,24 @@ class LearningConfig(StageConfig):
 
     Attributes:
         labels: folder of a label store, or a CSV with the columns filename and score; ``none`` uses
-            no pseudo-labels. None takes the newest store (the student's default).
-        labels_root: folder that the names of such a CSV start from; None is its own.
-        leak_check: how pseudo-labelled versions of val and test contents are found and kept out:
-            perceptual (by their looks, and all of the following; decodes 8 frames of each video,
-            once), hash (by the files' content, path and group), none (by path and group).
+            no pseudo-labels, null (the student's default) takes the newest store.
+        labels_root: folder that the names in such a CSV start from; null is the CSV's own.
+        leak_check: how to find, and leave out, pseudo-labelled versions of val and test contents:
+            none (by path and group), hash (by the files' bytes too), perceptual (by their looks
+            too; decodes 8 frames of each video, once).
         doubt, select: what becomes of the pseudo-labels: the options doubt.* and select.* below
             (docs/doubt.md).
-        init: folder of a bundle whose weights it starts from: the same network, perhaps of other
-            data, as LSVQ before KVQ; None starts from what the network's own options say.
-        loss: term name -> weight, and options of terms by their names (docs/losses.md).
-        training, augment: how long, how fast, where; what training changes in the videos: the
-            options training.* and augment.* below (docs/training.md).
+        init: folder of a bundle of the same network, whose weights training starts from, perhaps
+            learned from other data (LSVQ before KVQ); null starts as the network's options say.
+        loss: weights of the loss terms, and the terms' options (docs/losses.md).
+        training, augment: how long, how fast and where to train, and what training changes in the
+            videos: the options training.* and augment.* below (docs/training.md).
         tracking: W&B, and what may be sent there: tracking.* below (docs/tracking.md).
-        test_views: looks at each video whenever the bundle scores it, from the calibration on: the
-            evaluation view, and others drawn as in training; their scores are averaged.
-        resume: true goes on with the newest unfinished run, a path with that one.
-        dry_run: check everything, print the plan, exit.
+        test_views: how many times the bundle looks at each video that it scores, from the
+            calibration on: the evaluation view, and others drawn as in training; the scores are
+            averaged.
+        resume: true continues the newest unfinished run, a path that one.
+        dry_run: check everything, print the plan and exit.
     """
 
     labels: str | None = None
@@ -63,8 +64,8 @@ class TrainTeacherConfig(LearningConfig):
 
     Attributes:
         teacher: class and arguments of the network.
-        folds: train a committee of so many teachers, each on all but one fold of the training
-            contents; 1 trains one teacher on all.
+        folds: train a committee of this many teachers, each on all but one fold of the training
+            contents; 1 trains one teacher on all of them.
     """
 
     teacher: dict[str, Any] = field(default_factory=dict)
@@ -81,13 +82,14 @@ class TrainStudentConfig(LearningConfig):
     """``python train_student.py +budget=120``.
 
     Attributes:
-        student: class and arguments; swin_t where its weights can be had, else compact.
-        budget: cap in GMACs a video (fvcore multiply-adds); None checks nothing.
-        max_params: cap on the parameters, in millions; None checks nothing.
-        max_latency: cap on the milliseconds that the network alone takes for a video here; None
-            checks nothing.
-        rounds: 2 or more: a new teacher learns from labels and pseudo-labels and labels the pool
-            again, until validation stops improving; the student learns from the best one's labels.
+        student: class and arguments of the network; swin_t if its weights can be had, else compact.
+        budget: cap in GMACs a video (fvcore multiply-adds); null sets no cap.
+        max_params: cap on the parameters, in millions; null sets no cap.
+        max_latency: cap on the milliseconds that the network alone takes for a video on this
+            machine; null sets no cap.
+        rounds: how many teachers label the pool, at most; 1 takes the labels as they are. Each
+            further teacher learns from MOS and the pseudo-labels before it, until validation
+            stops improving; the student learns from the best round's labels.
         guide: a teacher beside the student in training: the options guide.* below
             (docs/losses.md).
         finetune: a second stage of training on MOS alone: finetune.* below (docs/budget.md).

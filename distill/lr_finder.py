@@ -158,8 +158,8 @@ def find_factor(
         plots.range_test(picture, found.factors, found.losses, found.smooth(), factor, training.lr)
     if factor is None:
         log.warning(
-            "find_lr: in %d steps from %.1e to %.1e times the learning rates the loss never fell"
-            " clearly; they stay as given, lr %.3g and backbone_lr %.3g (plots/lr_finder.png)",
+            "find_lr: in %d steps from %.1e to %.1e times the learning rates, the loss never fell"
+            " clearly; the rates stay as given, lr %.3g and backbone_lr %.3g (plots/lr_finder.png)",
             len(found.losses), LOW, HIGH, training.lr, training.backbone_lr,
         )  # fmt: skip
         return 1.0
@@ -177,7 +177,7 @@ def _stopped_by_signals() -> Iterator[None]:
 
     def stop(number: int, frame: FrameType | None) -> None:
         name = signal.Signals(number).name
-        raise Interrupted(f"stopped by {name} while the learning rate was looked for", number)
+        raise Interrupted(f"stopped by {name} during the search for a learning rate", number)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -59,7 +59,7 @@ def network_class(architecture: Mapping[str, Any]) -> tuple[type["QualityModel"]
     arguments = dict(architecture)
     target = str(arguments.pop("_target_", ""))
     module, _, name = target.rpartition(".")
-    refused = f"refuses to build {target!r}: not one of our networks"
+    refused = f"cannot build {target!r}: not one of this program's networks"
     if not target.startswith(_PACKAGES):
         raise ConfigError(refused)
     try:
@@ -103,7 +103,7 @@ class QualityModel(nn.Module):
             ConfigError: they are not.
         """
         if not (math.isfinite(mean) and 0 < std < math.inf):
-            raise ConfigError(f"score_mean {mean}, score_std {std}: finite, std > 0")
+            raise ConfigError(f"score_mean {mean}, score_std {std}: must be finite, std > 0")
         self.score_mean, self.score_std = float(mean), float(std)
 
     def scaled(self, output: Tensor) -> Tensor:

@@ -16,23 +16,25 @@ class DataConfig:
     """Which videos.
 
     Attributes:
-        name: for messages and file names.
-        manifest: a CSV, TSV or Parquet of videos; None is the embedded data set.
-        root: folder that the table's paths start from; None is the table's own. A public data
-            set's videos lie in it, in any sub-folders.
-        columns: the table's own names for video, mos, mos_std, split and group; with braces a
-            text made of its cells, as '"{vid}.mp4"' for video.
-        group_regex: what it finds in the video's name is the group.
+        name: what the data set is called in messages and file names.
+        manifest: a CSV, TSV or Parquet table of videos; null is the embedded data set.
+        root: folder that the table's paths start from; null is the folder of the table. For a
+            public data set: the folder of its videos, in any sub-folders.
+        columns: the table's own names for video, mos, mos_std, split and group; with braces, a
+            text made of the row's cells, as '"{vid}.mp4"' for video.
+        group_regex: regular expression; what it finds in a video's path is the group.
         adapter: module of distill/datasets that reads a public data set's label files.
-        labels: its label file, or a folder that has it; None looks for it below root.
-        options: the adapter's own.
+        labels: the public set's label file, or a folder that has it; null looks below data.root.
+        options: options of the adapter.
         as_split: train, val or test: put every labelled video there; test scores a whole set.
-        labelled_groups: keep the labels of so many train contents, hide the others'; None: all.
-        also: further tables whose labelled train videos are learned from beside the main table's,
-            with a scale and a shift of their own; nothing is chosen or tested on them.
-        val_share: share of train contents taken for validation where the table has no val split.
-        num_workers: decoding processes; None chooses.
-        prefetch: batches that each of them decodes ahead.
+        labelled_groups: keep the labels of this many train contents and hide all others; null
+            keeps all.
+        also: further tables whose labelled train videos are learned from as well, each with a
+            scale and a shift of its own; nothing is chosen or tested on them.
+        val_share: share of the train contents that is taken for validation if the table has no val
+            split.
+        num_workers: number of decoding processes; null is one per core, at most 8.
+        prefetch: batches that each decoding process decodes ahead.
     """
 
     name: str = "demo"
@@ -68,10 +70,10 @@ class ReaderConfig:
 
     Attributes:
         name: auto (what measured best: pyav), pyav, decord, torchcodec.
-        threads: decoder threads of one video.
+        threads: decoder threads for one video.
         time_limit: seconds that decoding one video may take before it is left out; null (or
-            none) decodes without the process of its own that makes a limit possible.
-        hdr: of HDR videos: keep or refuse.
+            none) sets no limit, and decodes without the separate process that a limit needs.
+        hdr: what to do with HDR videos: keep or refuse.
     """
 
     name: str = "auto"
@@ -87,7 +89,7 @@ class ReaderConfig:
         if self.time_limit is not None:
             if isinstance(self.time_limit, bool) or not isinstance(self.time_limit, int | float):
                 raise ConfigError(
-                    f"reader.time_limit={self.time_limit}: not a number of seconds, nor null"
+                    f"reader.time_limit={self.time_limit}: give a number of seconds, or null"
                 )
             above("reader.time_limit", self.time_limit, 0)
         one_of("reader.hdr", self.hdr, ("keep", "refuse"))
@@ -99,46 +101,48 @@ class TrainingConfig:
 
     Attributes:
         epochs: passes over the training videos; 0 (training=none) trains nothing: a teacher of
-            published scores, or a student with init=BUNDLE, is calibrated as it is.
+            published scores, or a student with init=BUNDLE, is only calibrated.
         batch_size: videos per batch and device; the losses rank videos within the joint batch.
-        chunk: videos that go through the network at a time: a batch as large as the losses want it,
-            at the memory of a chunk and the price of a second forward pass (gradient caching); the
-            same gradients. None is the whole batch.
-        accumulate: batches whose gradients are averaged for one step of the optimiser; each has
-            its own loss, so that videos are ranked within a batch, not within a step.
+        chunk: videos that go through the network at a time. A large batch then needs only the
+            memory of a chunk, at the price of a second forward pass (gradient caching); the
+            gradients are the same. null passes the whole batch.
+        accumulate: batches whose gradients are averaged for one step of the optimiser. Each has a
+            loss of its own, so videos are ranked within a batch, not within a step.
         lr: peak learning rate of new layers.
-        backbone_lr: of layers that start from pretrained weights.
-        find_lr: before training, 60 steps with rates from 0.001 to 100 times those given; then all
-            of them are multiplied by the factor that this range test chose. Not on resume.
-        weight_decay: AdamW's, on matrices only.
-        warmup: share of all steps with rising learning rate; a half cosine follows.
-        clip_norm: largest gradient norm.
-        ema_decay: of the averaged weights that are evaluated and kept, per step; 0 turns it off.
-        average_last: also try the mean of the weights (those that ema_decay averages, where it
-            does) after each of so many last epochs, and keep it where it is better on validation
-            than the best epoch; 0 does not.
-        patience: stop after so many validations in a row that are no better than the best before;
-            0 never stops early. The rates are those of all epochs.
-        gradient_checkpointing: compute the activations of trained backbones twice and keep few of
-            them: slower, far less memory, the same gradients. BatchNorm statistics that are
-            trained (fixed_batchnorm=false) move twice a step.
+        backbone_lr: peak learning rate of layers that start from pretrained weights.
+        find_lr: test learning rates before training: 60 steps from 0.001 to 100 times the given
+            rates, which are then multiplied by the factor that the test chose. Not on resume.
+        weight_decay: AdamW's weight decay, on matrices only.
+        warmup: share of all steps in which the learning rate rises; a half cosine follows.
+        clip_norm: gradients are clipped to this norm.
+        ema_decay: decay per step of the averaged weights, which are those that are evaluated and
+            kept; 0 averages none.
+        average_last: also try the mean of the weights after each of this many last epochs (of the
+            averaged weights, unless ema_decay=0), and keep it if it is better on validation than
+            the best epoch; 0 does not.
+        patience: stop after this many validations in a row without a new best; 0 never stops
+            early. The learning rates follow the schedule of all epochs in any case.
+        gradient_checkpointing: compute the activations of trained backbones twice instead of
+            keeping them: slower, far less memory, the same gradients. BatchNorm statistics that
+            are trained (fixed_batchnorm=false) move twice per step.
         member_loss: weight of the loss of each teacher member's own head.
-        pseudo_weight: weight of a pseudo-label against a MOS in the student's loss.
-        pseudo_share: share of every batch that is pseudo-labelled, the rest has a MOS; an epoch is
-            then one pass over the kind that takes longer. None: the share that the data has.
-        label_noise: times mos_std is the error of a MOS, so 1 / sqrt(raters): 0.236 for 18.
-            Noisy labels then weigh less, and the fidelity loss knows each one's error; 0 is off.
-        batches_per_epoch: fewer than a whole pass, for trials.
+        pseudo_weight: weight of a pseudo-label in the loss, where a MOS weighs 1.
+        pseudo_share: share of pseudo-labelled videos in every batch, the others have a MOS; an
+            epoch is then one pass over the kind that takes longer. null keeps the data's own share.
+        label_noise: factor that makes mos_std the standard error of a MOS, that is
+            1 / sqrt(raters): 0.236 for 18 raters. Noisy labels then weigh less, and the fidelity
+            loss knows the error of each; 0 is off.
+        batches_per_epoch: end each epoch after this many batches, for trials; null is a whole pass.
         val_every: epochs from one validation to the next, lowered to a divisor of ``epochs`` so
-            that the last is validated; the best of them is kept.
-        precision: Lightning's; auto is bf16-mixed on a GPU and 32-true elsewhere. Heads and losses
-            stay in float32.
-        compile: let torch compile the network for the training steps; where it cannot, the run
-            says so and goes on without. Checkpoints and bundles are the same. Not with chunk or
-            a guide.
+            that the last epoch is validated; the best validated epoch is kept.
+        precision: Lightning's precision; auto is bf16-mixed on a GPU and 32-true elsewhere. Heads
+            and losses stay float32.
+        compile: let torch compile the network for the training steps; if it cannot, the run says
+            so and continues without. Checkpoints and bundles are the same. Not together with chunk
+            or a guide.
         accelerator, devices: Lightning's.
-        checkpoint_every: minutes of training that a SIGKILL may cost at the most.
-        feature_cache: folder of the cached features of frozen members; auto is one below
+        checkpoint_every: minutes between checkpoints, the most training that a SIGKILL can cost.
+        feature_cache: folder for the cached features of frozen members; auto is one below
             DISTILL_CACHE or ~/.cache, none computes them anew in each step.
     """
 
@@ -206,12 +210,13 @@ class TrackingConfig:
     Attributes:
         mode: auto (W&B online with a key and network, else offline), online, offline, off.
         project, entity: W&B's.
-        group: of the run; None takes the group of what it learns from, a new one where there is
-            none.
-        names: names of videos and contents, paths, this program's messages, and the names of
-            machine, user and repository may be sent to W&B. Off: they stay in the run directory.
-        media: frames of the videos may be sent, and with them what ``names`` allows.
-        upload_models: bundles may be sent, weights and all, with the paths in their provenance.
+        group: W&B's group of the run; null takes the group of what the run learns from, or else a
+            new one.
+        names: allow names of videos and contents, paths, this program's messages, and the names of
+            machine, user and repository to be sent to W&B. false keeps them in the run directory.
+        media: allow frames of the videos to be sent, and with them what ``names`` allows.
+        upload_models: allow bundles to be sent, weights and all, with the paths in their
+            provenance.
     """
 
     mode: str = "auto"
@@ -231,13 +236,13 @@ class RayConfig:
     """Workers of ``engine=ray``, on all machines of a Ray cluster.
 
     Attributes:
-        address: of the cluster (auto, HOST:6379, ray://HOST:10001); None starts Ray here and
-            stops it at the end.
-        workers: processes that label; None is one per GPU, or without GPUs one per CPU that
-            ``cpus`` leaves room for.
-        cpus: cores that each worker asks Ray for, and decodes with where ``data.num_workers`` does
-            not say another number.
-        gpus: GPUs that each worker asks Ray for; None is 1 where the cluster has GPUs, else 0.
+        address: address of the cluster (auto, HOST:6379, ray://HOST:10001); null starts Ray on
+            this machine and stops it at the end.
+        workers: number of processes that label; null is one per GPU, or, without GPUs, as many as
+            the cluster's CPUs allow with ``cpus`` each.
+        cpus: CPUs that each worker asks Ray for, and decodes with unless ``data.num_workers`` says
+            otherwise.
+        gpus: GPUs that each worker asks Ray for; null is 1 if the cluster has GPUs, else 0.
     """
 
     address: str | None = None
@@ -267,7 +272,7 @@ def decoding_workers(given: int | None, processes: int = 1) -> int:
 def time_limit_option() -> dict[str, Any]:
     """``--time-limit`` of the commands that argparse reads, as its ``add_argument`` takes it."""
     given = ReaderConfig.time_limit
-    text = f"seconds that decoding one video may take (default {given:g}); none: no limit"
+    text = f"seconds that decoding one video may take (default {given:g}; none: no limit)"
     return {"type": _seconds, "default": given, "metavar": "SECONDS", "help": text}
 
 
@@ -278,6 +283,6 @@ def _seconds(text: str) -> float | None:
     try:
         value = float(text)
     except ValueError:
-        raise ConfigError(f"--time-limit {text}: not a number of seconds, nor none") from None
+        raise ConfigError(f"--time-limit {text}: give a number of seconds, or none") from None
     above("--time-limit", value, 0)
     return value

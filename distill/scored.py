@@ -85,8 +85,8 @@ class Doubtful:
         """Warn where there are any."""
         if self.truncated:
             log.warning(
-                "%d videos are truncated, and what the network looks at lies in the part that is"
-                " there (docs/video.md)", self.truncated,
+                "%d videos are truncated, but all that the network looks at is in the part that is"
+                " left (docs/video.md)", self.truncated,
             )  # fmt: skip
         if self.hdr:
             log.warning(

@@ -133,8 +133,8 @@ def features_of(labels: Sequence[Label], kind: str) -> np.ndarray:
         odd = next((x for x in labels if not names or set(x.members) != set(names)), None)
         if odd is not None:
             raise ConfigError(
-                f"select.features=members: {odd.video} has the members {sorted(odd.members)}, of"
-                f" {names}; choose select.features=label"
+                f"select.features=members: {odd.video} has the members {sorted(odd.members)},"
+                f" others have {names}; choose select.features=label"
             )
         table = np.array([[label.members[name] for name in names] for label in labels], float)
     else:

@@ -54,7 +54,7 @@ def teacher_of(meta: Mapping[str, Any]) -> tuple[Path, dict[str, Any]]:
         BundleError: nobody says which it was, it is gone, or another one lies there now.
     """
     if not meta.get("bundle"):
-        raise BundleError("the label store does not tell its teacher")
+        raise BundleError("the label store does not say which teacher wrote it")
     folder = Path(meta["bundle"])
     spec = read_spec(folder)
     if spec["fingerprint"] != meta.get("teacher"):
@@ -126,7 +126,7 @@ def uncalibrated(fingerprint: str) -> str:
     bar = "!" * 88
     return (
         f"{bar}\n! UNCALIBRATED: bundle {fingerprint} gives its network's own scores, not MOS:"
-        "\n! their order may be right, their scale says nothing. Labelled videos calibrate it:"
+        "\n! their order may be right, their scale means nothing. Labelled videos calibrate it:"
         "\n! python train_teacher.py with the same teacher, training=none data=manifest"
         f" data.manifest=TABLE.csv\n{bar}"
     )
@@ -136,9 +136,9 @@ def vmaf_only(fingerprint: str) -> str:
     """What to say of a bundle that learned computed labels; nobody can miss it."""
     bar = "!" * 88
     return (
-        f"{bar}\n! VMAF: bundle {fingerprint} learned VMAF of processed copies, nobody's opinions:"
-        "\n! its scores tell how far a video is from a good original, not how people like it."
-        "\n! Videos with MOS mend that: python train_teacher.py data=manifest"
+        f"{bar}\n! VMAF: bundle {fingerprint} learned VMAF of processed copies, not opinions: its"
+        "\n! scores say how far a video is from a good original, not how people like it."
+        "\n! To learn opinions, add videos with MOS: python train_teacher.py data=manifest"
         f"\n! data.manifest=TABLE.csv 'data.also=[LADDER/manifest.csv]'\n{bar}"
     )
 
@@ -147,7 +147,7 @@ def demo_only(fingerprint: str) -> str:
     """What to say of a bundle of the embedded data; nobody can miss it."""
     bar = "!" * 88
     return (
-        f"{bar}\n! DEMO: bundle {fingerprint} learned from the demo data only: its scores are no"
+        f"{bar}\n! DEMO: bundle {fingerprint} learned from the demo data only: its scores are not"
         " MOS.\n! Train on your own labels: python train_teacher.py data=manifest"
         f" data.manifest=TABLE.csv\n{bar}"
     )

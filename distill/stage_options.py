@@ -18,12 +18,12 @@ class StageConfig:
     """What every command has.
 
     Attributes:
-        data: which videos.
-        reader: how they are decoded.
-        seed: of everything random.
-        outputs: folder that run directories go to and are found in.
+        data: the videos: the options data.* below (docs/data.md).
+        reader: how they are decoded: reader.* below (docs/video.md).
+        seed: seed of everything that is drawn at random.
+        outputs: folder that run directories are written to, and looked for in.
         report: write ``report.html`` into the run directory at the end (docs/report.md).
-        report_frames: small frames of some videos in that file, which stays on this machine.
+        report_frames: put small frames of some videos into that file, which stays on this machine.
     """
 
     data: DataConfig = field(default_factory=DataConfig)
@@ -44,31 +44,32 @@ class PseudoLabelConfig(StageConfig):
     """``python pseudo_label.py``.
 
     Attributes:
-        teacher_bundle: folder of a teacher's bundle; None takes the newest.
+        teacher_bundle: folder of a teacher's bundle; null takes the newest.
         pool: a folder of videos, a list, a table, a tar archive, a pattern with ``*``, or a URL;
-            None takes the pool rows of the data set.
-        store: folder of the label store; None makes one in the run directory.
+            null takes the data set's own unlabelled videos.
+        store: folder of the label store; null makes one in the run directory.
         batch_size: videos per forward pass.
         device: auto, cpu, cuda, cuda:1 ...
-        retry_failed: try the videos again that failed before.
-        commit_every: videos that are committed as one part: what a SIGKILL costs at the most.
-            The same for all processes that work on a store at a time.
-        lease: seconds without a sign of life after which what another machine's process began
-            is taken over; on one machine, at once after its end.
-        sample: videos that a dry run labels, and that bfloat16 is compared with float32 on.
-        precision: of the networks, float32 or bfloat16 (autocast; scores in float32). A store has
-            one; with bfloat16 the run tells how far its scores are from float32's.
-        compile: let torch compile the networks: minutes at the start, faster then, on a GPU.
+        retry_failed: try again the videos that failed before.
+        commit_every: videos that are committed together, the most that a SIGKILL can cost; must
+            be the same for all processes that work on a store at the same time.
+        lease: seconds without a sign of life after which a process on another machine counts as
+            dead and its part is taken over; on the same machine, this happens as soon as it ends.
+        sample: number of videos that a dry run labels, and on which bfloat16 is compared with
+            float32.
+        precision: float32 or bfloat16 for the networks (autocast; scores stay float32), one for
+            the whole store. With bfloat16 the run reports how far its scores are from float32's.
+        compile: let torch compile the networks: takes minutes at the start, then faster on a GPU.
         engine: local labels on this machine, ray on all machines of a Ray cluster.
-        devices: of engine=local: processes, each with a GPU of its own, or on the CPU; auto is
-            all GPUs, or one process without any.
-        shard: number of this command among those that work on one store, from 0: where in the pool
-            it begins. Each goes on until nothing is left, so any numbers are right; see
-            docs/cluster.md.
-        ray: workers of engine=ray: the options ray.* below (docs/cluster.md).
+        devices: for engine=local: number of processes, each on a GPU of its own or on the CPU;
+            auto uses all GPUs, or one process if there is none.
+        shard: where in the pool this command begins if several work on one store: its number,
+            from 0. Each continues until nothing is left, so any numbers will do
+            (docs/cluster.md).
+        ray: workers for engine=ray: the options ray.* below (docs/cluster.md).
         tracking: W&B, and what may be sent there: the options tracking.* below (docs/tracking.md).
-        dry_run: check everything, label a sample without writing it, say what the whole pool will
-            take, exit.
+        dry_run: check everything, label a sample without writing it, estimate what the whole pool
+            will take, and exit.
     """
 
     teacher_bundle: str | None = None
@@ -100,13 +101,13 @@ class PseudoLabelConfig(StageConfig):
         at_least("shard", self.shard, 0)
         if self.devices != "auto":
             if isinstance(self.devices, bool) or not isinstance(self.devices, int):
-                raise ConfigError(f"devices={self.devices}: auto or a number of processes")
+                raise ConfigError(f"devices={self.devices}: give auto or a number of processes")
             at_least("devices", self.devices, 1)
             if self.engine == "ray":
                 raise ConfigError(f"devices={self.devices} is for engine=local; give ray.workers")
         if self.shard and self.store is None:
             raise ConfigError(
-                f"shard={self.shard} without a store: the others would not find it; store=FOLDER"
+                f"shard={self.shard} needs a store that the others can find: store=FOLDER"
             )
 
 
@@ -115,8 +116,9 @@ class KvqConfig:
     """The KVQ challenge's score, beside the others.
 
     Attributes:
-        pairs: its ranked pairs: an xlsx with the sheets source and nonsource, or a folder with
-            source.csv and nonsource.csv; columns video1, video2, rank. None: no such score.
+        pairs: the challenge's ranked pairs: an xlsx with the sheets source and nonsource, or a
+            folder with source.csv and nonsource.csv; columns video1, video2, rank. null computes
+            no such score.
     """
 
     pairs: str | None = None
@@ -132,16 +134,17 @@ class EvaluateConfig(StageConfig):
             teacher.
         manifests: tables of videos, or public sets as NAME:FOLDER (konvid_1k:/data/konvid); empty
             takes ``data``.
-        split: of the tables; data.as_split=test takes the whole of each.
-        by: columns to break the scores down by: the tables' own, or resolution, orientation, fps,
-            duration, file_size, which are in result.json anyway. What is named here is printed.
-        resume: true goes on with the newest evaluation that was stopped, a path with that one.
-        worst: videos with the largest errors that result.json has of each table and bundle.
-        show_worst: print them.
+        split: the split of the tables to score; data.as_split=test takes the whole of each.
+        by: columns to break the scores down by, and to print: the tables' own, or resolution,
+            orientation, fps, duration, file_size, which are in result.json in any case.
+        resume: true continues the newest evaluation that was stopped, a path that one.
+        worst: how many of the videos with the largest errors result.json lists for each table and
+            bundle.
+        show_worst: print these videos.
         intervals: jackknife (over contents), or percentile (bootstrap over contents, as before;
             too narrow with few contents, docs/evaluation.md).
-        draws: of intervals=percentile.
-        leak_check: how videos are found that a bundle has learned from: hash (path and bytes),
+        draws: number of bootstrap draws, for intervals=percentile.
+        leak_check: how to find videos that a bundle has learned from: hash (path and bytes),
             perceptual (by their looks too; decodes 8 frames of each video, once), none.
         kvq: the KVQ challenge's score beside the others: kvq.pairs below (docs/evaluation.md).
         batch_size: videos per forward pass.

@@ -43,7 +43,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         with path.open("rb") as file:
             if file.read(64).lstrip().startswith(b"<"):
                 raise WeightsError(
-                    f"{path}: is a web page, no weights; download it anew"
+                    f"{path}: is a web page, not weights; download the file again"
                 ) from error
         raise WeightsError(
             f"{path}: opening it would run code that is stored in it, or it is no torch file. If "
@@ -148,8 +148,8 @@ def map_by_order(
         same_kind = theirs.rpartition(".")[2] == ours.rpartition(".")[2]
         if tensor.shape != target.shape or not same_kind:
             raise WeightsError(
-                f"{where}: {theirs} {tuple(tensor.shape)} stands where {ours} "
-                f"{tuple(target.shape)} is wanted"
+                f"{where}: has {theirs} {tuple(tensor.shape)} where the network has "
+                f"{ours} {tuple(target.shape)}"
             )
         mapped[ours] = tensor
     return mapped

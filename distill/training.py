@@ -62,8 +62,8 @@ class QualityModule(pl.LightningModule):
         require_bins(loss, model)
         if training.compile and guide is not None:
             raise ConfigError(
-                "training.compile=true and guide.bundle: the guide looks into the network, which a"
-                " compiled one does not let it; give one of them"
+                "training.compile=true and guide.bundle: the guide looks into the network, and a"
+                " compiled network does not allow that; give one of them"
             )
         self.model, self.loss = model, loss
         if training.gradient_checkpointing:
@@ -131,7 +131,7 @@ class QualityModule(pl.LightningModule):
             total, parts = total + guided, parts | told
         if not total.requires_grad:
             raise TrainingError(
-                "the loss moves nothing: the members train for themselves (teacher.fusion=late), so"
+                "the loss trains nothing: with teacher.fusion=late each member trains by itself, so"
                 " training.member_loss must be above 0"
             )
         if not torch.isfinite(total):
@@ -246,6 +246,6 @@ def require_bins(loss: WeightedLoss, model: QualityModel) -> None:
     if loss.needs_bins and model.bin_centres is None:
         raise ConfigError(
             "loss.distribution compares distributions, and this network"
-            f" ({type(model).__name__}) predicts a score alone; give a student bins with"
-            " student.bins=16, or another loss"
+            f" ({type(model).__name__}) predicts only a score; give a student bins with"
+            " student.bins=16, or choose another loss"
         )

@@ -58,7 +58,7 @@ class WeightFile:
         known = path.name in (self.name, *self.aliases)
         if known and not digest.startswith(self.sha256):
             raise WeightsError(
-                f"{path}: sha256 is {digest}, expected {self.sha256}; get {self.name} anew"
+                f"{path}: sha256 is {digest}, expected {self.sha256}; get {self.name} again"
                 f" ({self.about})"
             )
         license_ = self.license if known else "unknown"
@@ -82,7 +82,7 @@ class WeightFile:
                     return path, source
         reasons = [f"{FOLDER_VARIABLE}={named} does not have it" if named else ""]
         if not self.url:
-            reasons.append("it has no address that a program could download it from")
+            reasons.append("it has no address to download it from")
         elif constants.HF_HUB_OFFLINE:
             reasons.append("HF_HUB_OFFLINE is set")
         elif not download:

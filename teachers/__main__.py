@@ -1,13 +1,13 @@
-"""Published weights: which are here, and whether they load as they are.
+"""Check the published weights: which are on this machine, and whether they load.
 
-    python -m teachers                 look, load what is here, run it on a fixed input
-    python -m teachers --download      fetch first what can be fetched
-    python -m teachers fast_vqa_b liqe these alone; it is an error if one is missing
+    python -m teachers                 load what is here and run it on a fixed input
+    python -m teachers --download      first fetch what can be fetched
+    python -m teachers fast_vqa_b liqe only these; it is an error if one is missing
 
-Each network is filled strictly (every tensor of the file has its place, every place its tensor),
-its file's checksum is printed, and it scores one input that numpy makes from the seed 2026, so that
-the same input through the published code shows whether both compute the same. Exit code 0: what is
-here works; 1: a file is here and does not, or a named one is missing.
+Weights are loaded strictly: every tensor of the file has a place, and every place a tensor. The
+file's checksum is printed, and the score of one input that numpy makes from the seed 2026: run the
+same input through the published code to see whether both compute the same. Exit code 0: all that is
+here works; 1: a file is here and does not work, or a named one is missing.
 """
 
 import os
@@ -48,7 +48,8 @@ _missing: list[str] = []
 def main(words: list[str] | None = None) -> int:
     """Print one line per network; see the module's text."""
     parser = Parser(prog="python -m teachers", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NETWORKS)}")
+    text = f"default: all of {', '.join(NETWORKS)}"
+    parser.add_argument("names", nargs="*", metavar="NAME", help=text)
     parser.add_argument("--download", action="store_true", help="fetch what is missing")
     options = parser.parse_args(words)
     unknown = [name for name in options.names if name not in NETWORKS]

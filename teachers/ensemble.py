@@ -61,7 +61,9 @@ class TeacherEnsemble(QualityModel):
     ) -> None:
         super().__init__()
         if weights not in ("auto", "none"):
-            raise ConfigError(f"weights: {weights!r}; a teacher takes auto or none, members more")
+            raise ConfigError(
+                f"weights: {weights!r}; a teacher takes auto or none, members also files"
+            )
         if not members:
             raise ConfigError("members: give at least one, as name: {backbone: ..., view: ...}")
         if hidden < 1 or not 0 <= dropout < 1:

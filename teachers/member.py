@@ -59,7 +59,7 @@ class Member(nn.Module):
         super().__init__()
         at_least("lr", lr, 0)
         if lr is not None and not trainable:
-            raise ConfigError(f"lr={lr}: it is frozen; set trainable=true, or leave lr out")
+            raise ConfigError(f"lr={lr}: the member is frozen; set trainable=true, or leave lr out")
         self.view, self.info = view, info
         self.trainable, self.lr = trainable, lr
         self._filled = trainable or info.source != "none"
@@ -106,7 +106,7 @@ class Member(nn.Module):
         if not self._filled:
             raise WeightsError(
                 f"{self._who} is frozen and its weights are random (weights=none): its features"
-                " say nothing. Give weights=auto or a file, load a bundle's state dict, or set"
+                " mean nothing. Give weights=auto or a file, load a bundle's state dict, or set"
                 " trainable=true"
             )
 
@@ -142,7 +142,7 @@ class Member(nn.Module):
                 raise
             raise MemberError(
                 f"{self._who}: out of memory: {first} Lower the batch size, or give its view fewer"
-                " frames; while it trains: training.gradient_checkpointing=true"
+                " frames; in training, also try training.gradient_checkpointing=true"
             ) from error
 
     def extract(self, view: Tensor) -> Tensor:

@@ -59,7 +59,7 @@ class TimmFrames(Member):
     ) -> None:
         if size is None:
             if view is None:
-                raise ConfigError(f"view is missing: what {backbone} looks at")
+                raise ConfigError(f"view is missing; it says what {backbone} looks at")
             size = view.shape[-1]
         net: Any  # timm's networks share these attributes, but no annotated base class
         net, info = load_backbone(backbone, weights, size)

@@ -136,7 +136,9 @@ class VisionLanguage(Member):
         if torch.jit.is_tracing():
             # The cost is counted before anything is downloaded or read, and by tracing, which
             # transformers' models do not bear.
-            log.warning("%s: its GMACs are not in the count; told at its first frame", self._label)
+            log.warning(
+                "%s: its GMACs are not counted yet; the first frame shows them", self._label
+            )
             out = torch.zeros(len(frames), dim, device=view.device)
         else:
             out = torch.cat(self._language_model(view.device)(frames), -1)
@@ -158,7 +160,7 @@ class VisionLanguage(Member):
             if found != self.identity:
                 raise WeightsError(
                     f"model={self.model}: its files have the hash {found}, and this member was"
-                    f" made with {self.identity}; put those files there, or train anew"
+                    f" made with {self.identity}; put those files there, or train again"
                 )
         log.info("loading %s %s", self._label, self.identity)
         self._loaded.model = LanguageModel(

@@ -114,7 +114,7 @@ def place(
     if finder.moved:
         name, video = finder.moved[0]
         log.info(
-            "%s: %d videos lie in other folders than the labels name; for example %s is taken"
+            "%s: %d videos are in other folders than the labels say; for example, %s is taken"
             " for %s", published.title, len(finder.moved), video, name,
         )  # fmt: skip
     manifest = Manifest(source, rows, problems)
@@ -200,7 +200,7 @@ def _check(published: Published, record: Record) -> None:
     if not math.isnan(record.mos) and not low <= record.mos <= high:
         raise ManifestError(
             f"{where}: mos {record.mos:g}, but those of {published.title} lie between {low:g}"
-            f" and {high:g}; is this its label file? For another scale: data=manifest"
+            f" and {high:g}; is this its label file? If your scale differs, use data=manifest"
         )
     if record.mos_std < 0:
         raise ManifestError(f"{where}: mos_std {record.mos_std:g} is negative")

@@ -50,8 +50,8 @@ def batch_plan(pseudo: Sequence[bool], batch_size: int, pseudo_share: float | No
             raise ConfigError(f"{option}, but there are no {name} videos; leave it out")
         if not counts[kind]:
             raise ConfigError(
-                f"{option}: no {name} video would be in a batch of {batch_size}; take a share"
-                " nearer to a half, or a larger training.batch_size"
+                f"{option}: a batch of {batch_size} would have no {name} video; take a share"
+                " nearer to one half, or a larger training.batch_size"
             )
     return [Stream(kinds[kind], counts[kind]) for kind in (False, True)]
 

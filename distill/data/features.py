@@ -71,8 +71,8 @@ class FeatureStore:
                 with suppress(OSError):
                     part.unlink()
                 raise CacheError(
-                    f"{path.parent}: cached features cannot be written ({error.strerror}); make"
-                    " room, or choose training.feature_cache=FOLDER, or go without: =none"
+                    f"{path.parent}: cached features cannot be written ({error.strerror}); free"
+                    " some space, choose training.feature_cache=FOLDER, or turn it off with =none"
                 ) from error
 
     def _path(self, fingerprint: str, content: str) -> Path:

@@ -80,7 +80,7 @@ def sound(path: Path, parsed: list[tuple[int, str, Row | str]], remote: bool = F
                 continue
             if not _same_labels(first, found):
                 raise ManifestError(
-                    f"{path}: {video!r} stands twice with different values, in line {first.line} "
+                    f"{path}: {video!r} is listed twice with different values, line {first.line} "
                     f"(mos {first.mos:g}, {first.split}, group {first.group!r}) and line {line} "
                     f"(mos {found.mos:g}, {found.split}, group {found.group!r}); keep one of them"
                 )

@@ -43,7 +43,7 @@ def no_mos(manifest: Manifest, option: bool = True) -> str:
     ]
     named = likely("mos", numbers) or (numbers[0] if len(numbers) == 1 else "")
     return (
-        f"{manifest.path}: no column `mos` in {list(manifest.columns)}, so that no video is"
+        f"{manifest.path}: no column `mos` in {list(manifest.columns)}, so no video is"
         f" labelled{column_hint('mos', named, option)}"
     )
 

@@ -99,8 +99,8 @@ def _remote(source: RemotePath) -> Manifest:
         raise ManifestError(f"{without_password(source.url)}: {problem}")
     if source.suffix.lower() in (*TABLE_SUFFIXES, ".txt"):
         raise ManifestError(
-            f"{source}: a list or table is read from this machine; copy it here, URLs may stand in"
-            " it"
+            f"{source}: a list or table is read from this machine; copy it here (it may contain"
+            " URLs)"
         )
     found: list[_Entry] = [(0, name, RemotePath(url)) for name, url in videos_at(source.url)]
     return _checked(source, found, [], True)

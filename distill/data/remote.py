@@ -159,7 +159,7 @@ def check_supported(url: str) -> None:
 def _videos(url: str) -> Iterator[tuple[str, str]]:
     inside, _, outside = url.partition("::")
     if _is_packed(inside) or _is_packed(outside):
-        raise ManifestError(f"{url}: compressed archives cannot be read here and there; unpack it")
+        raise ManifestError(f"{url}: compressed archives cannot be read piece by piece; unpack it")
     system, path = _opened(url)
     if "*" in inside:
         matches, root = system.glob(path), _fixed(path)

@@ -196,5 +196,5 @@ def check_groups(path: Path, rows: list[Row]) -> None:
             at = ", ".join(f"{split} (line {line})" for split, line in where.items())
             raise ManifestError(
                 f"{path}: group {group!r} is in more than one split: {at}; "
-                "all versions of one content belong into one split"
+                "all versions of one content belong in one split"
             )

@@ -44,7 +44,7 @@ class SignatureStore:
             try:
                 table = pq.read_table(part, schema=_SCHEMA)
             except (pa.ArrowException, OSError) as error:
-                log.warning("%s: cannot be read, so its videos are decoded anew: %s", part, error)
+                log.warning("%s: cannot be read, so its videos are decoded again: %s", part, error)
                 continue
             for content, signature in zip(*(c.to_pylist() for c in table.columns), strict=True):
                 found[content] = np.frombuffer(signature, np.uint8)
@@ -66,8 +66,8 @@ class SignatureStore:
             os.replace(self.folder / f".{name}", self.folder / name)
         except OSError as error:
             raise CacheError(
-                f"{self.folder}: signatures of videos cannot be written ({error.strerror}); make"
-                " room, or set DISTILL_CACHE=FOLDER"
+                f"{self.folder}: signatures of videos cannot be written ({error.strerror}); free"
+                " some space, or set DISTILL_CACHE=FOLDER"
             ) from error
 
 

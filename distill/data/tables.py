@@ -143,7 +143,7 @@ def read_label_lines(path: Path) -> list[tuple[int, str, str]]:
         if len(cells) != width or not cells[0]:
             raise ManifestError(
                 f"{path}, line {number}: {line!r} is neither `name, duration, fps, mos` nor"
-                " `name, mos`; a table with named columns: data=manifest data.columns.video=..."
+                " `name, mos`; for named columns, use data=manifest data.columns.video=..."
             )
         out.append((number, cells[0], cells[-1]))
     return out
@@ -210,7 +210,7 @@ def _delimited(path: Path, delimiter: str) -> list[tuple[int, list[str]]]:
     except OSError as error:
         raise ManifestError(f"{path}: cannot be read ({error.strerror})") from error
     except csv.Error as error:
-        raise ManifestError(f"{path}, line {reader.line_num}: {error}; a lost quote?") from error
+        raise ManifestError(f"{path}, line {reader.line_num}: {error}; a missing quote?") from error
     return table
 
 
@@ -294,6 +294,6 @@ def _set_groups(path: Path, records: list[tuple[int, dict[str, str]]], regex: st
         if match is None or not match[pattern.groups]:
             raise ManifestError(
                 f"{path}, line {line}: data.group_regex={regex!r} finds nothing in"
-                f" {cells['video']!r}; it has to name the source content of every video"
+                f" {cells['video']!r}; it must find the source content of every video"
             )
         cells["group"] = match[pattern.groups]

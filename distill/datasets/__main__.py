@@ -1,9 +1,9 @@
-"""Write the manifest of a public data set, and look at it.
+"""Read a public data set, print what it holds, and write its manifest.
 
     python -m distill.datasets kvq --root /data/KVQ --out kvq.csv
     python -m distill.datasets finevd --root /data/FineVD --option dimension=noise
 
-What is written is read with data=manifest data.manifest=OUT data.root=ROOT.
+Use the manifest with data=manifest data.manifest=OUT data.root=ROOT.
 """
 
 import argparse
@@ -105,10 +105,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("name", choices=sorted(public_sets()), help="data set, as in data=NAME")
-    add("--root", required=True, metavar="DIR", help="folder of the videos, with sub-folders")
+    add("--root", required=True, metavar="DIR", help="folder of the videos, in any sub-folders")
     add("--labels", metavar="PATH", help="label file, or a folder that has it; default: --root")
     add("--option", action="append", default=[], metavar="NAME=VALUE", help="as data.options.NAME")
-    add("--out", metavar="FILE", help="write the manifest: .csv, .tsv or .parquet")
+    add("--out", metavar="FILE", help="manifest to write: .csv, .tsv or .parquet")
     return parser
 
 

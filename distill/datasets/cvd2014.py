@@ -43,7 +43,7 @@ def _record(path: Path, line: int, name: str, mos: str) -> Record:
     if not match:
         raise ManifestError(
             f"{path}, line {line}: {name!r} is no video of CVD2014; they are named"
-            " Test01_City_D01.avi"
+            " like Test01_City_D01.avi"
         )
     scene = match[2].lower()
     return Record(

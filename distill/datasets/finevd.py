@@ -26,7 +26,9 @@ def read(source: Path, dimension: str = "overall") -> list[Record]:
     name = f"FINEVD_{'' if dimension == 'overall' else f'MOS_{dimension}_'}metadata.csv"
     (path,) = label_files(source, (name,), PUBLISHED.title)
     if path.name.lower() != name.lower():
-        raise ManifestError(f"{path}: data.options.dimension={dimension} is in {name}")
+        raise ManifestError(
+            f"{path}: the labels of data.options.dimension={dimension} are in {name}"
+        )
     return [
         Record(path, line, f"{cells['vid'].strip()}.mp4", number(path, line, cells["mos"]))
         for line, cells in read_records(path, (), ("vid", "mos"))

@@ -61,14 +61,14 @@ def _record(path: Path, line: int, name: str, score: str) -> Record:
     match = _NAME.fullmatch(name)
     if not match:
         raise ManifestError(
-            f"{path}, line {line}: {name!r} is no video of KVQ; they are named train/0001.mp4"
+            f"{path}, line {line}: {name!r} is no video of KVQ; they are named like train/0001.mp4"
         )
     said = {s for s in ("train", "val", "test") if re.search(rf"(^|_){s}(_|$)", path.stem.lower())}
     folder = (match[1] or "").lower()
     if len(said) == 1 and folder and {folder} != said:
         raise ManifestError(
             f"{path}, line {line}: {name!r} in the labels of {said.pop()}; for a split of your"
-            " own: data=manifest"
+            " own, use data=manifest"
         )
     split = folder or (said.pop() if len(said) == 1 else "")
     if not split:

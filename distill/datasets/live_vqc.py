@@ -52,7 +52,7 @@ def _mat(path: Path) -> list[tuple[int, str, str]]:
             f"{path}: no LIVE-VQC labels `video_list` and `mos` that can be read ({error})"
         ) from error
     if len(names) != len(scores):
-        raise ManifestError(f"{path}: {len(names)} names and {len(scores)} scores")
+        raise ManifestError(f"{path}: {len(names)} names but {len(scores)} scores")
     return [
         (i, str(name.item()), repr(float(mos)))
         for i, (name, mos) in enumerate(zip(names, scores, strict=True), 1)

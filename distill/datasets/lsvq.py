@@ -51,7 +51,7 @@ def read(source: Path, part: str = "main") -> list[Record]:
     for path in label_files(source, patterns, PUBLISHED.title):
         if path.name.lower() not in known:
             raise ManifestError(
-                f"{path}: which part of LSVQ is it? Name it as one of {', '.join(_FILES)}"
+                f"{path}: which part of LSVQ is it? Rename it to one of {', '.join(_FILES)}"
             )
         found = [r for r in _records(path, known[path.name.lower()]) if r.part in wanted]
         have = {record.part for record in records}
@@ -77,7 +77,9 @@ def _part(path: Path, line: int, cells: dict[str, str]) -> str:
     told = {"true": "test", "1": "test", "false": "train", "0": "train"}
     part = told.get(cells["is_test"].strip().lower())
     if part is None:
-        raise ManifestError(f"{path}, line {line}: is_test is {cells['is_test']!r}")
+        raise ManifestError(
+            f"{path}, line {line}: is_test is {cells['is_test']!r}, not true or false"
+        )
     return part
 
 

@@ -47,8 +47,8 @@ def _record(path: Path, line: int, video: str, score: str) -> Record:
         return Record(path, line, place, mos, part="training", split=split, group=match[1])
     if not re.fullmatch(r"\d{4}", name.stem):
         raise ManifestError(
-            f"{path}, line {line}: {video!r} is no video of VDPVE; they are named A0023_01.mp4,"
-            " and 0001.mp4 in validation and test"
+            f"{path}, line {line}: {video!r} is no video of VDPVE; they are named like"
+            " A0023_01.mp4, or like 0001.mp4 in validation and test"
         )
     kinds = [kind for kind in ("val", "test") if path.stem.lower().startswith(kind)]
     if not kinds:

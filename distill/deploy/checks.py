@@ -30,7 +30,7 @@ def see_clips(model: OnnxModel, rows: Sequence[Row], reader: VideoReader) -> lis
     sound = [video for video in seen if not video.error]
     if not sound:
         told = "; ".join(f"{video.row.video}: {video.error}" for video in seen[:3])
-        raise ExportError(f"no clip to check with can be decoded ({told}); name others: --clips")
+        raise ExportError(f"none of the clips can be decoded ({told}); name others: --clips")
     return sound
 
 

@@ -109,7 +109,7 @@ def write_int8(
             raise ExportError(
                 f"int8 is slower on this processor: {spent[1]:.1f} ms a video, the float graph"
                 f" {spent[0]:.1f} ms. {export.folder} is complete without it; --keep-slower keeps"
-                " such a graph, as for a processor where it is faster"
+                " such a graph, for a processor where it is faster"
             )
         os.replace(file, export.folder / FILES[INT8])
     spec = export.spec
@@ -144,7 +144,7 @@ def _cost(
         for graph, found in zip(both, scores, strict=True):
             found.extend(mos(export, graph, [video]))
     if videos < 3:
-        raise ExportError(f"{videos} of {len(labelled)} labelled videos can be decoded, not 3")
+        raise ExportError(f"{videos} of {len(labelled)} labelled videos can be decoded; it takes 3")
     before, after = (np.array(found) for found in scores)
     return {
         "videos": videos,

@@ -133,7 +133,7 @@ class Labeller:
                     return claims.waiting
                 if not said:
                     holders = "; ".join(claims.holders()) or "others"
-                    log.info("waiting for %d parts of %s", claims.waiting, holders)
+                    log.info("waiting for %d parts held by %s", claims.waiting, holders)
                     said = True
                 rest(self._lease)
 

@@ -47,7 +47,7 @@ def label(job: Job, bundle: Bundle, pool: Pool, chunks: Sequence[Chunk], tell: T
     if count == 1:
         Labeller(job, bundle).run(begun_at(chunks, job.config.shard), pool, tell)
         return
-    log.info("%d processes label, each with a device of its own", count)
+    log.info("%d processes label, each on a device of its own", count)
     for losses in range(1, _LOSSES + 1):
         try:
             _launch(job, pool, chunks, tell, count)
@@ -56,10 +56,10 @@ def label(job: Job, bundle: Bundle, pool: Pool, chunks: Sequence[Chunk], tell: T
             told = f"{error}; what was committed is kept"
             if losses == _LOSSES:
                 raise EngineError(
-                    f"{told}. {losses} processes were lost, so the cause stays: take fewer"
-                    f" devices or a smaller batch_size, and go on with store={job.store}"
+                    f"{told}. {losses} processes were lost, so the cause remains: take fewer"
+                    f" devices or a smaller batch_size, and continue with store={job.store}"
                 ) from error
-            log.warning("%s; all start again", told)
+            log.warning("%s; all processes start again", told)
 
 
 def processes(config: PseudoLabelConfig) -> int:

@@ -66,7 +66,7 @@ def label(job: Job, bundle: Bundle, pool: Pool, chunks: Sequence[Chunk], tell: T
         while left:
             left = _pass(job, pool, left, tell, workers, gpus)
             if left:
-                log.info("%d chunks are held by others; waiting", len(left))
+                log.info("%d chunks are held by other processes; waiting", len(left))
                 rest(job.config.lease)
 
 
@@ -96,7 +96,7 @@ def _pass(
                 held += _unpacked(row["shard"])[0]
     except ray.exceptions.RayError as error:
         raise EngineError(
-            f"engine=ray: {error}\nwhat was committed is kept; go on with store={job.store}"
+            f"engine=ray: {error}\nwhat was committed is kept; continue with store={job.store}"
         ) from error
     return held
 
@@ -185,7 +185,7 @@ def _cluster(options: RayConfig) -> Iterator[None]:
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         first = str(error).strip().splitlines()[:1]
         where = f"ray.address={options.address}" if options.address else "engine=ray"
-        raise EngineError(f"{where}: there is no Ray: {' '.join(first)}") from error
+        raise EngineError(f"{where}: no Ray cluster answers: {' '.join(first)}") from error
     try:
         signal.signal(signal.SIGTERM, handler)  # Ray's own leaves without a word
         context = ray.data.DataContext.get_current()

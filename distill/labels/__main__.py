@@ -1,7 +1,7 @@
-"""What a label store holds; and its scores as a table.
+"""Print what a label store holds, and write its scores as a table.
 
 python -m distill.labels STORE
-python -m distill.labels STORE --csv FILE      filename,score, as E-VQA and KVQ share theirs
+python -m distill.labels STORE --csv FILE      columns filename,score, as E-VQA and KVQ share theirs
 python -m distill.labels STORE --sources FILE  the best video of each content, for make_ladder.py
 """
 
@@ -24,11 +24,11 @@ def run(words: Sequence[str]) -> int:
         prog="python -m distill.labels", description=__doc__,
     )  # fmt: skip
     parser.add_argument("store", type=Path, help="folder of a label store")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the scores there")
-    parser.add_argument("--sources", type=Path, metavar="FILE", help="write the best videos there")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the scores to it")
+    parser.add_argument("--sources", type=Path, metavar="FILE", help="write the best videos to it")
     parser.add_argument(
         "--least", type=float, default=float("-inf"), metavar="SCORE",
-        help="of --sources: leave out contents whose best video scores lower",
+        help="with --sources: leave out contents whose best video scores lower",
     )  # fmt: skip
     options = parser.parse_args(words)
     store = LabelStore(options.store)

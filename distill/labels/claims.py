@@ -220,7 +220,7 @@ class Claims:
             try:
                 self._now()
             except OSError as error:
-                log.warning("%s: no sign of life could be given: %s", self.folder, error)
+                log.warning("%s: the sign of life could not be written: %s", self.folder, error)
 
     def _clean(self) -> None:
         """Remove what processes left that ended without a chance to."""

@@ -53,8 +53,8 @@ def told(error: OSError, folder: Path) -> LabelStoreError:
         )
     where = error.filename2 or error.filename or folder
     return LabelStoreError(
-        f"{where}: cannot be written ({error.strerror}); what was committed is kept. Another"
-        " place: store=FOLDER"
+        f"{where}: cannot be written ({error.strerror}); what was committed is kept. Choose"
+        " another place with store=FOLDER"
     )
 
 
@@ -107,8 +107,8 @@ def link_new(source: Path, path: Path) -> bool:
     except OSError as error:
         if error.errno in _NO_LINKS:
             raise LabelStoreError(
-                f"{path.parent}: this file system has no hard links, which a label store is built"
-                " on; give a store=FOLDER on a local disk or NFS"
+                f"{path.parent}: this file system has no hard links, which a label store needs;"
+                " give a store=FOLDER on a local disk or NFS"
             ) from error
         raise
     return True

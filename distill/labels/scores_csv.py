@@ -72,7 +72,7 @@ class ScoresCsv(LabelStore):
             return
         told = (
             f"{self.folder}: {len(gone)} of {len(labels)} rows name no file below {self.root}, the"
-            f" first is {gone[0].video!r}; the folder that the names start from: labels_root=FOLDER"
+            f" first is {gone[0].video!r}; name the folder that they start from: labels_root=FOLDER"
         )
         if len(gone) == len(labels):
             raise LabelStoreError(told)

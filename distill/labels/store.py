@@ -251,7 +251,8 @@ def read_part(part: Path, columns: Sequence[str] | None = None) -> pa.Table:
             return file.read(wanted).select(wanted)
     except (pa.ArrowException, OSError, KeyError) as error:
         raise LabelStoreError(
-            f"{part}: cannot be read: {error}; without it, the next start labels its videos again"
+            f"{part}: cannot be read: {error}; delete it, and the next start labels its videos"
+            " again"
         ) from error
 
 

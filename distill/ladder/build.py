@@ -85,7 +85,7 @@ def make_ladder(
         try:
             return build.run(shots, workers or cores(), progress)
         except OSError as error:
-            raise LadderError(f"{folder}: {error}; the same command goes on from here") from error
+            raise LadderError(f"{folder}: {error}; the same command continues from here") from error
 
 
 class _Build:
@@ -146,7 +146,7 @@ class _Build:
             raise error
         if any(text in str(error) for text in _FULL):
             raise LadderError(
-                f"{self._folder}: the disk is full; make room, and the same command goes on"
+                f"{self._folder}: the disk is full; free some space, and the same command continues"
             ) from error
         self._on_problem(shot, error)
 
@@ -190,7 +190,7 @@ class _Build:
             if shot.labelled and (made := _shape(out)[2]) != frames:
                 raise LadderError(
                     f"{shot.name}, version {version} ({words}): {made} frames of {frames}; VMAF "
-                    "pairs frames by number, so filters must keep how many there are"
+                    "pairs frames by number, so filters must not change how many there are"
                 )
 
         detail = f"{words} {_told(steps)}".strip()

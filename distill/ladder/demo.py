@@ -75,15 +75,15 @@ class _Content:
         spec = importlib.util.find_spec(self.package)
         if spec is None or spec.origin is None:
             raise LadderError(
-                f"data=demo films pictures that the wheel {wheel} carries, and it is not "
-                "installed: pip install 'distill-vqa[demo]'"
+                f"data=demo needs the pictures in the wheel {wheel}, which is not installed: "
+                "pip install 'distill-vqa[demo]'"
             )
         paths = [Path(spec.origin).parent / where / file for file in self.files]
         for path in paths:
             if not path.is_file():
                 raise LadderError(
                     f"data=demo: {path} is missing; the installed {wheel} is incomplete or "
-                    f"carries other pictures: pip install --force-reinstall {wheel}"
+                    f"has other pictures: pip install --force-reinstall {wheel}"
                 )
         return paths
 

@@ -217,7 +217,7 @@ class Ffmpeg:
             try:
                 self._run([*arguments, "-f", "framecrc", str(out)], "try", limit=_TRY)
             except subprocess.TimeoutExpired:
-                return f"it was not done with {frames} frames in {_TRY:g} s; does it ever end?"
+                return f"it did not finish {frames} frames in {_TRY:g} s; does it ever end?"
             except LadderError as error:
                 return f"FFmpeg refuses it ({str(error).partition(': FFmpeg ')[2]})"
             lines = out.read_text(encoding="utf-8").splitlines()
@@ -246,7 +246,7 @@ class Ffmpeg:
         told = self._run(arguments, str(distorted), level="info")
         found = re.search(r"VMAF score: ([\d.]+)", told)
         if not found:
-            raise LadderError(f"{distorted}: FFmpeg gave no VMAF: {told.strip()[-300:]}")
+            raise LadderError(f"{distorted}: FFmpeg printed no VMAF: {told.strip()[-300:]}")
         return float(found.group(1))
 
     @staticmethod

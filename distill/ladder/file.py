@@ -160,7 +160,7 @@ def _draws(where: str, given: Any) -> dict[str, list[Any]]:
             raise LadderError(f"{where}: draws: {name}: {values!r} is not a list of values")
         for value in values:
             if isinstance(value, bool) or not isinstance(value, str | int | float):
-                raise LadderError(f"{where}: draws: {name}: {value!r} is no number and no text")
+                raise LadderError(f"{where}: draws: {name}: {value!r} is neither a number nor text")
     return {str(name): list(values) for name, values in given.items()}
 
 
@@ -179,7 +179,7 @@ def _check_names(where: str, recipe: Recipe) -> None:
             )
         used |= names if key == "filters" else set()
     if unused := sorted(set(recipe.draws) - used):
-        raise LadderError(f"{where}: draws: {unused[0]!r} does not stand in filters")
+        raise LadderError(f"{where}: draws: {unused[0]!r} is not used in filters")
 
 
 def _check_formats(where: str, recipe: Recipe, drawn: Mapping[str, Any]) -> None:

@@ -49,7 +49,7 @@ class Shot:
         if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", self.name):
             raise LadderError(
                 f"shot {self.name!r}: the name becomes a file name; use only letters, digits, "
-                "_, - and . (not in front)"
+                "_, - and . (no . in front)"
             )
         if isinstance(self.source, Path):
             if not self.source.is_file():

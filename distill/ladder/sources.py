@@ -285,6 +285,6 @@ def _columns(table: Path) -> tuple[dict[int, str], dict[int, str]]:
             if other != split:
                 raise ManifestError(
                     f"{table}: group {group!r} is in split {other!r} (line {at}) and in {split!r} "
-                    f"(line {line}); all videos of one content belong into one"
+                    f"(line {line}); all videos of one content belong in one"
                 )
     return splits, groups

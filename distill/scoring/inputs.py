@@ -56,9 +56,9 @@ def gather(
         ConfigError: standard input is read twice, or its names are not separated as ``null`` says.
     """
     if null and STDIN not in names:
-        raise ConfigError("-0 is about the names on standard input; give - in place of a video")
+        raise ConfigError("-0 applies to names from standard input; give - in place of a video")
     if names.count(STDIN) > 1:
-        raise ConfigError("-: standard input can be read once; give one -")
+        raise ConfigError("-: standard input can be read only once; give one -")
     items: dict[str, Item] = {}
     notes: list[str] = []
     again = 0
@@ -80,7 +80,9 @@ def gather(
     if not any(item.path for item in items.values()):
         shown = [f"{item.video}: {item.reason}" for item in items.values()][:_SHOWN]
         reasons = "".join(f"\n  {for_terminal(text)}" for text in shown)
-        raise ManifestError(f"nothing to score; of {len(items)} names none is a video:{reasons}")
+        raise ManifestError(
+            f"nothing to score; none of the {len(items)} names is a video:{reasons}"
+        )
     return list(items.values()), notes
 
 
@@ -88,14 +90,14 @@ def _piped(null: bool, stdin: Callable[[], bytes] | None) -> list[str]:
     """The names on standard input."""
     if stdin is None:
         if sys.stdin.isatty():
-            sys.stderr.write("reading names of videos from the terminal; Ctrl-D ends them\n")
+            sys.stderr.write("reading names of videos from the terminal; end with Ctrl-D\n")
         stdin = sys.stdin.buffer.read
     text = stdin()
     if not null and b"\0" in text:
         raise ConfigError("standard input holds NUL bytes: names of find -print0 need -0")
     names = text.split(b"\0") if null else [line.removesuffix(b"\r") for line in text.split(b"\n")]
     if not any(names):
-        raise ManifestError("standard input: no names of videos came in")
+        raise ManifestError("standard input: it has no names of videos")
     return [os.fsdecode(name) for name in names]
 
 

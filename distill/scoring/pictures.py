@@ -35,7 +35,9 @@ class Pictures:
     def close(self) -> None:
         """Say how many have none."""
         if self._missing:
-            sys.stderr.write(f"no picture of {self._missing} videos: no scores of frames\n")
+            sys.stderr.write(
+                f"no picture of {self._missing} videos, which have no scores of frames\n"
+            )
 
     def _name(self, video: str) -> str:
         """A file's name that tells the video, and is no other's, in any case of its letters."""

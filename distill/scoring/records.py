@@ -76,7 +76,9 @@ def read_earlier(name: str, model: str, frames: bool) -> list[Record]:
     whole = text[: text.rfind(b"\n") + 1]
     cut = text[len(whole) :]
     if cut[: len(_BEGIN)] != _BEGIN[: len(cut)]:
-        raise ConfigError(f"{name}: ends in no line of score.py; --resume needs a file of --jsonl")
+        raise ConfigError(
+            f"{name}: does not end in a line of score.py; --resume needs a file of --jsonl"
+        )
     found = []
     for number, line in enumerate(whole.split(b"\n")[:-1], 1):
         where = f"{name}, line {number}"
@@ -87,17 +89,17 @@ def read_earlier(name: str, model: str, frames: bool) -> list[Record]:
                 raise ValueError("columns are missing")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigError(
-                f"{where}: no line of this score.py ({error}); --resume goes on with a file of"
-                " --jsonl: give another one, or mend the line"
+                f"{where}: no line of this score.py ({error}); --resume continues a file of"
+                " --jsonl: give another one, or correct the line"
             ) from error
         if was != model:
             raise ConfigError(
-                f"{where}: is of the model {was}, and this is {model}; give the bundle that the"
-                " file began with, or another file"
+                f"{where}: was scored by model {was}, and this is {model}; give the bundle that"
+                " the file began with, or another file"
             )
         if has_frames != frames:
             switch = "with" if has_frames else "without"
-            raise ConfigError(f"{where}: was written {switch} --frames; go on {switch} it")
+            raise ConfigError(f"{where}: was written {switch} --frames; continue {switch} it")
         found.append(row)
     if cut:  # not before all lines have shown whose file it is
         sys.stderr.write(f"{name}: its last line was cut off; that video is scored again\n")

@@ -91,8 +91,8 @@ def _told(name: str, lines: int) -> Iterator[None]:
         raise
     except OSError as error:
         raise OutputError(
-            f"{name}: cannot be written ({error.strerror}); {lines} lines are in it. With room for"
-            " more, --jsonl FILE --resume goes on"
+            f"{name}: cannot be written ({error.strerror}); {lines} lines are in it. Free some"
+            " space, and continue with --jsonl FILE --resume"
         ) from error
 
 

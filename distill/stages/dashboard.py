@@ -1,4 +1,4 @@
-"""Make the W&B workspace of this project's runs, or send the runs that wait here.
+"""Make the W&B workspace of this project's runs, or send the runs that wait on this machine.
 
 python dashboard.py                                     a new view of project distill-vqa
 python dashboard.py --project P --entity E --job train_student
@@ -34,7 +34,7 @@ def run(words: Sequence[str]) -> int:
     parser = _parser()
     options = parser.parse_args(words)
     if options.json and (not options.print or options.sync is not None):
-        parser.error("--json goes with --print, and not with --sync")
+        parser.error("--json needs --print, and cannot be combined with --sync")
     # Lightning takes seconds, and --help need not wait.
     from distill.tracking import workspace
     from distill.tracking.privacy import no_error_reports
@@ -62,12 +62,12 @@ def _parser() -> argparse.ArgumentParser:
         prog="dashboard.py",
         description=__doc__,
     )
-    parser.add_argument("--project", help=f"W&B's; default {TrackingConfig.project}")
-    parser.add_argument("--entity", help="user or team; default your own")
-    parser.add_argument("--job", choices=list(SCHEMAS), help="show runs of one command alone")
-    parser.add_argument("--sync", metavar="FOLDER", help="send the offline runs below it")
+    parser.add_argument("--project", help=f"project of W&B (default {TrackingConfig.project})")
+    parser.add_argument("--entity", help="user or team of W&B; default: your own")
+    parser.add_argument("--job", choices=list(SCHEMAS), help="show the runs of one command only")
+    parser.add_argument("--sync", metavar="FOLDER", help="send the offline runs below this folder")
     parser.add_argument(
-        "--print", "--dry-run", action="store_true", help="show it; nothing is sent"
+        "--print", "--dry-run", action="store_true", help="show what would be sent; send nothing"
     )
     parser.add_argument(
         "--json", action="store_true", help="with --print: the whole workspace as JSON"
@@ -91,7 +91,7 @@ def _sync(options: argparse.Namespace) -> None:
     if options.print:
         return
     if all(run.sent for run in runs):
-        print("all of them were sent before")
+        print("all of them have been sent before")
         return
     _need_server("the runs wait where they are")
     sync.sync(runs, options.project, options.entity)
@@ -103,5 +103,5 @@ def _need_server(meanwhile: str) -> None:
     if reason := why_unreachable():
         raise TrackingError(
             f"W&B cannot be reached: {reason}. Log in with `wandb login`, or set WANDB_API_KEY, and"
-            f" WANDB_BASE_URL where the server is your own; {meanwhile}"
+            f" WANDB_BASE_URL if the server is your own; {meanwhile}"
         )

@@ -85,7 +85,7 @@ def take_tables(config: EvaluateConfig) -> list[Table]:
         rows = manifest.split(config.split)
         if len(rows) < MIN_VIDEOS:
             raise ManifestError(
-                f"{manifest.path}: {len(rows)} videos in split {config.split!r}; needs"
+                f"{manifest.path}: {len(rows)} videos in split {config.split!r}, but it takes"
                 f" {MIN_VIDEOS}; choose another with split=train|val|test, or take the whole table:"
                 " data.as_split=test"
             )
@@ -194,7 +194,7 @@ def _score(
         results.extend(shown)
     except KeyboardInterrupt as stop:
         raise Interrupted.by(
-            stop, f"stopped; what was scored is kept in {kept.path.parent}; go on with the same"
+            stop, f"stopped; what was scored is kept in {kept.path.parent}; continue with the same"
             " command and resume=true",
         ) from stop  # fmt: skip
     return results

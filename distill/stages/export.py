@@ -82,17 +82,17 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Exit code: 0 done, 1 a graph was refused, 2 nothing done.",
     )
     add = parser.add_argument
-    add("--bundle", metavar="DIR", help="of a student; default: the newest")
-    add("--out", required=True, metavar="DIR", help="folder to write; an export there is replaced")
+    add("--bundle", metavar="DIR", help="bundle of a student; default: the newest")
+    add("--out", required=True, metavar="DIR", help="folder to write; replaces an export")
     outputs = os.environ.get("DISTILL_OUTPUTS", "outputs")
-    add("--outputs", default=outputs, metavar="DIR", help="where runs are looked for")
+    add("--outputs", default=outputs, metavar="DIR", help="folder to look for runs in")
     add("--clips", nargs="+", metavar="VIDEO_OR_FOLDER",
         help=f"videos to check and calibrate with; default: {_CLIPS} train contents of the bundle's"
-        " data, or of the demo data where those are not here")  # fmt: skip
-    add("--int8", action="store_true", help="an int8 graph too; refused where it is slower")
-    add("--keep-slower", action="store_true", help="keep an int8 graph that is slower")
+        " data, or of the demo data if those are not on this machine")  # fmt: skip
+    add("--int8", action="store_true", help="an int8 graph too; refused if it is slower")
+    add("--keep-slower", action="store_true", help="keep an int8 graph even if it is slower")
     add("--manifest", metavar="TABLE",
-        help="labelled videos, whose val split tells the SRCC that int8 costs")  # fmt: skip
+        help="labelled videos; the val split shows what int8 costs in SRCC")  # fmt: skip
     add("--reader", default="auto", help="auto, pyav, decord or torchcodec")
     add("--time-limit", **time_limit_option())
     return parser
@@ -133,7 +133,7 @@ def _labelled(options: argparse.Namespace) -> list[Row]:
     rows = [row for row in val if math.isfinite(row.mos)]
     if len(rows) < 3:
         raise ConfigError(
-            f"--manifest {options.manifest}: {len(rows)} labelled val videos; an SRCC needs 3"
+            f"--manifest {options.manifest}: has {len(rows)} labelled val videos; an SRCC needs 3"
         )
     return rows
 

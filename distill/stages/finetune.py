@@ -110,7 +110,7 @@ def fit_two_stages(
     except KeyboardInterrupt as stop:
         if not done:
             raise
-        raise Interrupted.by(stop, f"stopped; {FIRST} is kept; go on with resume=true") from stop
+        raise Interrupted.by(stop, f"stopped; {FIRST} is kept; continue with resume=true") from stop
     if not first_process():
         return None
     best = max(reversed(done), key=lambda t: -math.inf if math.isnan(t.select) else t.select)

@@ -129,8 +129,8 @@ def optimise(
     trainer = make_trainer(training, folder, loggers)
     if len(val) < trainer.world_size:
         raise ManifestError(
-            f"{tables[0]}: {len(val)} videos to choose the epoch on, and {trainer.world_size}"
-            " processes to share them; use fewer training.devices, or fewer folds"
+            f"{tables[0]}: {len(val)} videos to choose the epoch on are too few for"
+            f" {trainer.world_size} processes; use fewer training.devices, or fewer folds"
         )
     trainer.fit(
         module, datamodule=datamodule, weights_only=True, ckpt_path=last if going_on else None
@@ -141,7 +141,7 @@ def optimise(
     if not math.isfinite(select):  # ModelCheckpoint keeps the first epoch, which has learned least
         log.warning(
             "validation never had a correlation (all scores equal, or fewer than two videos that"
-            " can be decoded): the last epoch is kept"
+            " can be decoded), so the last epoch is kept"
         )
         checkpoint = last
     if training.average_last:
@@ -178,6 +178,6 @@ def tell_test_views(test_views: int) -> None:
     """What a score costs where a video is looked at more than once."""
     if test_views > 1:
         log.info(
-            "test views: every score is the mean of %d looks at a video; the GMACs above are those"
-            " of all", test_views,
+            "test views: every score is the mean of %d looks at a video; the GMACs above are for"
+            " all of them", test_views,
         )  # fmt: skip

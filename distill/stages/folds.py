@@ -47,8 +47,8 @@ def split_folds(examples: Sequence[Example], folds: int) -> list[tuple[list[Exam
         if len(train) < MIN_TRAIN or len(held_out) < MIN_VAL:
             raise ConfigError(
                 f"folds={folds}: fold {fold + 1} would learn from {len(train)} videos and choose"
-                f" its epoch on {len(held_out)}; that takes {MIN_TRAIN} and {MIN_VAL}: fewer folds,"
-                " or more videos"
+                f" its epoch on {len(held_out)}, but needs at least {MIN_TRAIN} and {MIN_VAL}; use"
+                " fewer folds or more videos"
             )
         if further:
             kept = {id(row) for row in without([e.row for e in further], held_out, "data.also")[0]}
@@ -94,7 +94,7 @@ def fit_committee(
     except KeyboardInterrupt as stop:
         if not done:
             raise
-        text = f"stopped; {len(done)} of {config.folds} folds are kept; go on with resume=true"
+        text = f"stopped; {len(done)} of {config.folds} folds are kept; continue with resume=true"
         raise Interrupted.by(stop, text) from stop
     if not first_process():
         return None

@@ -41,8 +41,8 @@ def sweep_folder(outputs: str, words: Sequence[str]) -> Path:
     except OmegaConfBaseException as error:
         first = str(error).splitlines()[0]
         raise ConfigError(
-            f"{given[-1]}: all runs of a sweep share one folder, and this is none ({first}); write"
-            " it out, with ${outputs} and ${now:%H-%M} at the most"
+            f"{given[-1]}: must be one folder for all runs of the sweep ({first}); write it out,"
+            " with ${outputs} and ${now:%H-%M} at most"
         ) from error
 
 

@@ -68,8 +68,8 @@ def further_examples(
             raise ManifestError(f"data.also: {why}")
         if len({example.target for example in examples}) < 2:
             raise ManifestError(
-                f"data.also: {table.path}: {len(rows)} labelled train videos, all of one mos or"
-                " none; give a table of which something can be learned"
+                f"data.also: {table.path}: {len(rows)} labelled train videos, all with the same"
+                " mos or none; give a table that something can be learned from"
             )
         examples = weigh_by_noise(examples, config.training.label_noise, table.path)
         own, here = score_scale(examples), score_scale(main)
@@ -117,7 +117,7 @@ def _without_versions(
     Of a ladder, every rung of the content goes with the one that was found.
     """
     if config.dry_run:
-        log.info("dry run: looks of the videos of %s are not compared", table)
+        log.info("dry run: the videos of %s are not compared by their looks", table)
         return list(train), []
     ours, theirs = [row.path for row in train], [row.path for row in held_out]
     alike = find_alike(ours, theirs, reader, decoding_workers(config.data.num_workers))
@@ -173,7 +173,7 @@ def tell_shares(
         log.info("%s: %d videos, %.1f of a batch of %d", name, videos, count, training.batch_size)
         if count < _FEW:
             log.warning(
-                "%s: %.1f videos in a batch have little to be compared with; raise"
+                "%s: %.1f videos per batch are too few to be compared with each other; raise"
                 " training.batch_size, or train on one set after the other with init=BUNDLE",
                 name, count,
             )  # fmt: skip

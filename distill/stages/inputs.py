@@ -39,9 +39,9 @@ def load_manifest(data: DataConfig) -> Manifest:
     tell_problems(manifest.problems, len(manifest.rows))
     if not manifest.contents_known:
         log.warning(
-            "data: %s has no column group: every video counts as a content of its own. Where"
-            " several show the same content, one may be in train and one in test, and intervals"
-            " are too narrow; name the contents in that column or with data.group_regex",
+            "data: %s has no column group: every video counts as a content of its own. If"
+            " several show the same content, they may be split between train and test, and the"
+            " intervals are too narrow; name the contents in that column or with data.group_regex",
             manifest.path,
         )
     counts = {name: len(manifest.split(name)) for name in ("train", "val", "test", "pool")}
@@ -61,7 +61,7 @@ def read_data(data: DataConfig) -> Manifest:
     root = folder(data.root) if data.root else None
     columns = {name: str(value) for name, value in data.columns.items() if value is not None}
     if not data.manifest and (columns or data.group_regex):
-        raise ConfigError(f"data.columns and data.group_regex say nothing about data={data.name}")
+        raise ConfigError(f"data.columns and data.group_regex do not apply to data={data.name}")
     if not data.adapter and (data.labels or data.options):
         raise ConfigError(
             f"data.labels and data.options are for public data sets, not for data={data.name}"
@@ -139,7 +139,7 @@ def training_rows(manifest: Manifest, val_share: float) -> tuple[list[Row], list
     if len(train) < MIN_TRAIN or len(val) < MIN_VAL:
         raise ManifestError(_too_few(manifest, len(train), len(val)))
     if taken:
-        log.warning("no val split: %d train contents taken for it (data.val_share)", len(taken))
+        log.warning("no val split: %d train contents are used for it (data.val_share)", len(taken))
     return train, val
 
 
@@ -147,7 +147,7 @@ def _too_few(manifest: Manifest, train: int, val: int) -> str:
     contents = len({row.group for row in manifest.rows if row.split != "pool"})
     told = (
         f"{manifest.path}: {train} labelled train and {val} val videos; training needs at least"
-        f" {MIN_TRAIN} and {MIN_VAL}. The labelled videos, those of test among them, show"
+        f" {MIN_TRAIN} and {MIN_VAL}. The labelled videos, including those of test, show"
         f" {contents} contents, and a content is never cut: all its videos are in one split. Add"
         " labelled videos of other contents"
     )
@@ -215,10 +215,10 @@ def take_labels(given: str | None, outputs: Path, root: str | None = None) -> La
         ConfigError: a root without a CSV.
     """
     if given and given.lower().endswith(".csv") and not folder(given).is_dir():
-        log.info("pseudo-labels: %s, of a teacher and under a licence that nobody told", given)
+        log.info("pseudo-labels: %s; their teacher and licence are unknown", given)
         return ScoresCsv(folder(given), folder(root) if root else None)
     if root:
-        raise ConfigError(f"labels_root={root} says nothing about labels={given}: it is no CSV")
+        raise ConfigError(f"labels_root={root} applies to a CSV, and labels={given} is none")
     if given == "none":
         log.info("pseudo-labels: none (labels=none)")
         return None

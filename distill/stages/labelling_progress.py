@@ -116,8 +116,8 @@ def tell_estimate(
         if label.status != "ok":
             log.warning("%s: %s", label.video, label.reason)
     log.info(
-        "dry run: %d of %d videos in %.1f s, %d failed: %.2f videos a second, start included. The"
-        " whole will take about %s and %s. Nothing was written",
+        "dry run: %d of %d videos in %.1f s, %d failed: %.2f videos a second, start included. All"
+        " of them will take about %s and %s. Nothing was written",
         len(labels), len(left), spent, failed, rate, _told_hours(found["hours"]),
         _told_bytes(found["bytes"]),
     )  # fmt: skip

@@ -23,23 +23,24 @@ def parser(description: str) -> argparse.ArgumentParser:
     add = found.add_argument
     text = f"folder, list, table ({', '.join(TABLE_SUFFIXES)}) or video"
     add("source", nargs="?", metavar="SOURCE", help=text)
-    add("--out", metavar="FOLDER", help="where the set is made")
+    add("--out", metavar="FOLDER", help="folder to make the set in")
     add("--seconds", type=float, default=4.0, help="length of a shot (default 4)")
     add("--shots", type=int, default=1, help="shots per source at most, spread over it (default 1)")
-    add("--short-side", type=int, default=540, metavar="PIXELS", help="at most (default 540)")
+    text = "larger shots are scaled down to this short side (default 540)"
+    add("--short-side", type=int, default=540, metavar="PIXELS", help=text)
     add("--fps", type=float, help="frames per second at most; default: each source's own")
-    add("--seed", type=int, default=0, help="of the recipes, their strengths and the pairs")
-    add("--split", default="70/15/15", metavar="TRAIN/VAL/TEST", help="in percent, by content")
-    add("--unlabelled", action="store_true", help="a pool: no VMAF; noise and frame drops as well")
-    text = "of one content and of two, per 122 contents of a split (default 169/231, as KVQ's test)"
+    add("--seed", type=int, default=0, help="seed for recipes, their strengths and the pairs")
+    add("--split", default="70/15/15", metavar="TRAIN/VAL/TEST", help="percentages of contents")
+    add("--unlabelled", action="store_true", help="a pool: no VMAF; noise and dropped frames too")
+    text = "pairs of one content / of two, per 122 contents of a split (default: KVQ's 169/231)"
     add("--pairs", default="/".join(map(str, PER_CONTENTS)), metavar="N/M", help=text)
-    text = "labels of a pair differ by more, on the scale 1 to 5 (default 0.25)"
+    text = "a pair's labels differ by more than this, on the scale 1 to 5 (default 0.25)"
     add("--margin", type=float, default=0.25, help=text)
-    add("--ladder", metavar="FILE", help="another ladder, as --print-ladder prints one")
+    add("--ladder", metavar="FILE", help="another ladder, in the format of --print-ladder")
     add("--print-ladder", action="store_true", help="print the default ladder as YAML and stop")
-    add("--dry-run", action="store_true", help="check, count and estimate; leaves nothing")
+    add("--dry-run", action="store_true", help="check, count and estimate; write nothing")
     add("--workers", type=int, help="FFmpeg processes at a time; default: one per core")
-    add("--reader", default="auto", help="checks the sources: auto, pyav, decord or torchcodec")
+    add("--reader", default="auto", help="to check the sources: auto, pyav, decord or torchcodec")
     add("--time-limit", **time_limit_option())
     return found
 

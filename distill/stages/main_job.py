@@ -54,7 +54,7 @@ def main(words: Sequence[str] | None = None) -> int:
     outputs = Path(os.environ.get("DISTILL_OUTPUTS", "outputs"))
     out = options.out or outputs / "main_job" / time.strftime("%Y-%m-%d_%H-%M-%S")
     if out.is_dir() and any(out.iterdir()):
-        sys.stderr.write(f"error: --out {out}: holds files already; give an empty folder\n")
+        sys.stderr.write(f"error: --out {out}: already has files in it; give an empty folder\n")
         return ConfigError.exit_code
     start = time.monotonic()
     try:
@@ -179,7 +179,7 @@ def _table(out: Path, teacher: Path, student: Path, alone: Path) -> list[dict[st
         f" {_number(gain['high'])}] (paired, 95% over contents)."
     )
     if rows[0]["contents"] < 16:
-        lines.append("So few contents show that it runs, not how good it is.")
+        lines.append("So few contents show that it runs, but not how good it is.")
     (out / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (out / "table.json").write_text(json.dumps({"rows": rows, "gain": gain}, indent=2) + "\n")
     plots.comparison(out / "table.png", rows, "test split")

@@ -2,10 +2,10 @@
 
 python make_ladder.py FOLDER --out ladder               every video in it, sub-folders too
 python make_ladder.py TABLE.csv --out ladder            columns video, group, split
-python make_ladder.py FOLDER --out ladder --dry-run     how much, how long; leaves nothing
+python make_ladder.py FOLDER --out ladder --dry-run     how much, how long; writes nothing
 python train_teacher.py data=manifest data.manifest=ladder/manifest.csv
 
-Started again, the same command goes on where it was.
+After a stop, the same command continues where it was.
 """
 
 import argparse
@@ -95,24 +95,26 @@ def run(words: Sequence[str]) -> int:
         print(ladder_text(rungs), end="")
         return 0
     if not (options.source and options.out):
-        raise ConfigError("give the videos and where to: python make_ladder.py SOURCE --out FOLDER")
+        raise ConfigError("name the videos and a folder: python make_ladder.py SOURCE --out FOLDER")
     shares, pairs = check(options)
     out = folder(options.out)
     taken = [name for name in _FILES if (out / name).exists()]
     if taken and not (out / ".ladder").exists():
-        raise ConfigError(f"--out {out}: holds a {taken[0]} of another make; give a new folder")
+        raise ConfigError(
+            f"--out {out}: has a {taken[0]} that make_ladder.py did not write; give a new folder"
+        )
     try:
         plan = _plan(options, rungs, shares, out)
         if options.dry_run:
             return _estimate(plan, options)
         return _make(plan, options, pairs, out)
     except KeyboardInterrupt as stop:
-        text = "stopped; what is finished is kept, and the same command goes on from there"
+        text = "stopped; what is finished is kept, and the same command continues from there"
         raise Interrupted.by(stop, text) from stop
     except BrokenPipeError:  # who reads has heard enough; the door knows what to do
         raise
     except OSError as error:
-        raise LadderError(f"{error}; mend it, and the same command goes on") from error
+        raise LadderError(f"{error}; once that is fixed, the same command continues") from error
 
 
 def _plan(options: argparse.Namespace, rungs: Ladder, shares: Sequence[int], out: Path) -> _Plan:
@@ -123,7 +125,7 @@ def _plan(options: argparse.Namespace, rungs: Ladder, shares: Sequence[int], out
         if not options.unlabelled and (doubtful := sorted(kinds & set(POOL_ONLY))):
             _tell(
                 f"warning: {options.ladder}: VMAF misjudges {' and '.join(doubtful)}; "
-                "such labels mislead (docs/ladder.md)"
+                "its labels would mislead (docs/ladder.md)"
             )
     else:
         ladder, lines = that_can_be_made(rungs, ffmpeg)
@@ -135,7 +137,7 @@ def _plan(options: argparse.Namespace, rungs: Ladder, shares: Sequence[int], out
     sources, problems, passed = find_sources(where, out, reader, options.seconds, workers, True)
     if passed:
         _tell(
-            f"{len(passed)} videos are passed over, since a ladder made them (first: {passed[0]})"
+            f"{len(passed)} videos are passed over, because a ladder made them (first: {passed[0]})"
         )
     if options.unlabelled:
         for source in [source for source in sources if source.split in ("val", "test")]:
@@ -146,7 +148,7 @@ def _plan(options: argparse.Namespace, rungs: Ladder, shares: Sequence[int], out
     cut = cut_of(options)
     shots = [cut_shots(source, cut, reader, source.split != "pool") for source in sources]
     if short := sum(len(found) < options.shots for found in shots):
-        _tell(f"{short} sources are too short for {options.shots} shots; they give what they hold")
+        _tell(f"{short} sources are too short for {options.shots} shots; they give as many as fit")
     return _Plan(sources, shots, shares, ladder, problems)
 
 
@@ -272,14 +274,14 @@ def _tell_moved(manifest: Path, splits: dict[str, str]) -> None:
         with manifest.open(encoding="utf-8", newline="") as file:
             before = {row.get("group", ""): row.get("split", "") for row in csv.DictReader(file)}
     except (UnicodeDecodeError, csv.Error) as error:
-        _tell(f"warning: {manifest}: {error}; whether contents change their split is not known")
+        _tell(f"warning: {manifest}: {error}; whether contents change their split is unknown")
         return
     moved = [group for group, split in splits.items() if before.get(group, split) != split]
     if moved:
         _tell(
             f"warning: {len(moved)} contents change their split (first: {moved[0]}, "
             f"{before[moved[0]]} to {splits[moved[0]]}): a model of the old manifest may know the "
-            "new test; a table with the column split holds them"
+            "new test; a table with the column split keeps them where they are"
         )
 
 

@@ -56,7 +56,7 @@ def train_part(
     folder = run.folder / name
     before = _finished(folder) if run.resumed else None
     if before is not None:
-        log.info("%s: finished before", name)
+        log.info("%s: already finished", name)
         return before
     log.info("%s: %d videos to learn from, %d to choose on", name, len(train), len(val))
     # A function of the part's name alone, not of what was trained before it; and one of its own,

@@ -53,7 +53,7 @@ def choose_labels(
     store.tell_missing(rows)
     if total and len(rows) < total:
         log.warning(
-            "%s: %d of %d videos are labelled; `python pseudo_label.py store=%s` goes on",
+            "%s: %d of %d videos are labelled; `python pseudo_label.py store=%s` continues",
             store.folder, len(rows), total, store.folder,
         )  # fmt: skip
     labels = sorted((label for label in rows if label.status == "ok"), key=lambda x: x.path)
@@ -142,8 +142,8 @@ def _tell(found: Sequence[Decision], store: LabelStore) -> None:
         ("labelled", "are left out: they have a MOS"),
         ("leak", "are left out: their content is in val or test"),
         ("gone", "are gone"),
-        ("duplicate", "are left out: copies of others"),
-        ("doubt", "are left out: the teacher's members disagree"),
+        ("duplicate", "are left out: they are copies of others"),
+        ("doubt", "are left out: the teacher's members disagree about them"),
         ("selection", "are left out: select.count has enough others"),
     ):
         if not dropped[rule]:
@@ -161,9 +161,9 @@ def _tell(found: Sequence[Decision], store: LabelStore) -> None:
                 )
     weighed = sum(d.action == "weighed" for d in found)
     if weighed:
-        log.info("%d pseudo-labels weigh less, as their spread says", weighed)
+        log.info("%d pseudo-labels weigh less, because of their spread", weighed)
     if all(d.weight == 0 for d in found):
-        raise LabelStoreError(f"{store.folder}: no usable pseudo-label; or train with labels=none")
+        raise LabelStoreError(f"{store.folder}: no usable pseudo-label; train without: labels=none")
 
 
 def _content(path: Path) -> str:
@@ -185,6 +185,6 @@ def _tell_remote(labels: Sequence[Label]) -> None:
     if count:
         log.warning(
             "%d of %d pseudo-labelled videos are remote: each is fetched again in every epoch, and"
-            " once for the leak check; where that is slow or costs money, copy them here and label"
+            " once for the leak check; if that is slow or costs money, copy them here and label"
             " the copies (docs/labels.md)", count, len(labels),
         )  # fmt: skip

@@ -3,17 +3,17 @@
     python pseudo_label.py                                  newest teacher, the demo's pool
     python pseudo_label.py pool=FOLDER                      your videos, with sub-folders
     python pseudo_label.py pool=videos.txt                  a list of paths, or a CSV table
-    python pseudo_label.py pool=s3://bucket/videos/         elsewhere, or pool.tar: docs/labels.md
-    python pseudo_label.py pool=FOLDER dry_run=true         what it will take, from a sample
-    python pseudo_label.py teacher_bundle=DIR store=DIR
-    python pseudo_label.py store=DIR                        go on with a store after a kill
+    python pseudo_label.py pool=s3://bucket/videos/         a bucket, URL or .tar: docs/labels.md
+    python pseudo_label.py pool=FOLDER dry_run=true         estimate time and space from a sample
+    python pseudo_label.py teacher_bundle=DIR store=DIR     this teacher, into this store
+    python pseudo_label.py store=DIR                        continue a store after a kill
     python pseudo_label.py store=DIR retry_failed=true      try broken videos again
-    python pseudo_label.py devices=4                        four GPUs; auto is all of this machine
+    python pseudo_label.py devices=4                        four GPUs; auto uses all of the machine
     python pseudo_label.py engine=ray ray.address=auto      the machines of a Ray cluster
 
-Killed at any moment, the next start on the same store continues; broken videos are rows with a
-reason. Several processes, on several machines too, may work on one store at a time: see
-docs/cluster.md. What a store holds: python -m distill.labels DIR.
+It can be killed at any moment: the next start on the same store continues. A broken video is a row
+with a reason. Several processes, also on several machines, may work on one store at the same time
+(docs/cluster.md). `python -m distill.labels DIR` prints what a store holds.
 Next: python train_student.py +budget=120
 """
 
@@ -102,7 +102,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         except KeyboardInterrupt as stop:
             raise Interrupted.by(
                 stop,
-                f"stopped; {len(store.index())} videos are in the store; go on with"
+                f"stopped; {len(store.index())} videos are in the store; continue with"
                 f" `python pseudo_label.py store={where}` and the other options as before",
             ) from stop
         log.info("labelling waited for videos %.0f%% of its time", 100 * data_wait)
@@ -131,7 +131,7 @@ def _label(store: LabelStore, job: Job, pool: Pool, bundle: Bundle, tracker: Tra
     todo = sum(len(chunk.todo) for chunk in chunks)
     store.expect(index.union(keys))
     if todo < len(pool):
-        log.info("%d videos are labelled already", len(pool) - todo)
+        log.info("%d videos are already labelled", len(pool) - todo)
     if not todo:
         return 0.0
     del keys, index  # of every video there is
@@ -196,7 +196,7 @@ def _report(
     }
     if found.failed:
         shown = "".join(f"\n  {reason} (x{n})" for reason, n in found.reasons.most_common(5))
-        log.warning("%d videos failed:%s\nretry them: retry_failed=true", found.failed, shown)
+        log.warning("%d videos failed:%s\ntry them again: retry_failed=true", found.failed, shown)
     if len(scores):
         result |= {"mean": float(scores.mean()), "low": float(scores.min()),
                    "high": float(scores.max())}  # fmt: skip

@@ -69,7 +69,7 @@ def more_rounds(config: TrainStudentConfig, store: LabelStore, run: Run) -> Labe
         before = rounds[-1]
         folder = run.folder / f"round_{number}"
         teacher = folder / "teacher"
-        log.info("round %d: a teacher on labels and the labels of round %d", number, number - 1)
+        log.info("round %d: a teacher learns from MOS and labels of round %d", number, number - 1)
         if not (teacher / RESULT).is_file():
             resumed = any(teacher.glob("**/checkpoints/*.ckpt"))
             start(
@@ -79,7 +79,8 @@ def more_rounds(config: TrainStudentConfig, store: LabelStore, run: Run) -> Labe
         better = reached > before.select
         log.info(
             "round %d: validation %.4f (mean of SRCC and PLCC), round %d had %.4f: %s", number,
-            reached, number - 1, before.select, "it labels the pool" if better else "rounds end",
+            reached, number - 1, before.select,
+            "it labels the pool" if better else "the rounds end",
         )  # fmt: skip
         labelled = folder / "labels"
         rounds.append(
@@ -120,14 +121,14 @@ def teacher_options(store: LabelStore) -> dict[str, Any]:
     """
     if not store.meta.get("bundle"):
         raise ConfigError(
-            f"rounds: {store.folder} does not tell which teacher wrote it, and that is who learns"
-            " again; take a store of pseudo_label.py, or leave rounds=1"
+            f"rounds: {store.folder} does not say which teacher wrote it, and that teacher's"
+            " options are needed; take a store of pseudo_label.py, or leave rounds=1"
         )
     where = Path(store.meta["bundle"]).parent / CONFIG
     if not where.is_file():
         raise ConfigError(
-            f"rounds: {where} is not there, which has the options of the teacher that wrote"
-            f" {store.folder}; keep the run of the teacher, or leave rounds=1"
+            f"rounds: {where} is missing; it has the options of the teacher that wrote"
+            f" {store.folder}; put the teacher's run back, or leave rounds=1"
         )
     options = dict(yaml.safe_load(where.read_text(encoding="utf-8")))
     if options.get("training", {}).get("epochs") == 0:

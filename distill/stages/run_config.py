@@ -50,18 +50,18 @@ def start(stage: str, options: Mapping[str, Any], out: Path, resumed: bool = Fal
         if child.poll() is None:
             child.send_signal(signal.SIGTERM)
         child.wait()
-        raise Interrupted.by(stop, f"stopped in {out}; go on with resume=true") from stop
+        raise Interrupted.by(stop, f"stopped in {out}; continue with resume=true") from stop
     if code < 0:  # Python's way to say that a signal ended it, without a word of its own
         name = signal.Signals(-code).name
         raise Interrupted(
-            f"{stage} was ended by {name} in {out} (SIGKILL is what a machine without memory left"
-            " sends); go on with resume=true",
+            f"{stage} was ended by {name} in {out} (SIGKILL: mostly for lack of memory);"
+            " continue with resume=true",
             -code,
         )
     if code > 128:
-        raise Interrupted(f"stopped in {out}; go on with resume=true", code - 128)
+        raise Interrupted(f"stopped in {out}; continue with resume=true", code - 128)
     if code:
-        error = DistillError(f"{stage} did not finish (its message is above); its run is {out}")
+        error = DistillError(f"{stage} did not finish (see its message above); its run is {out}")
         error.exit_code = code
         raise error
 

@@ -93,7 +93,7 @@ def _score(
                 if row["error"]:
                     failed.append(row)
         except KeyboardInterrupt as stop:  # what is scored is kept
-            how = "; --resume goes on" if options.jsonl not in (None, "-") else ""
+            how = "; --resume continues" if options.jsonl not in (None, "-") else ""
             text = f"stopped; {done} of {len(items)} videos scored{how}"
             return failed, Interrupted.by(stop, text)
     return failed, None

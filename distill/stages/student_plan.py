@@ -189,7 +189,7 @@ def _chosen(config: TrainStudentConfig, caps: Caps) -> dict[str, Any]:
     known = list(inspect.signature(choose).parameters)[2:]
     if unknown := [key for key in options if key not in known]:
         raise ConfigError(
-            f"student.{unknown[0]}: says nothing to {name}, which chooses the student with all of"
+            f"student.{unknown[0]}: has no effect on {name}, which chooses the student with all of"
             f" its options; its own are {', '.join(f'student.{key}' for key in known)}. Name a"
             f" student to change it: student=mixed_view student.{unknown[0]}=..."
         )
@@ -208,7 +208,7 @@ def _rounds(
         ConfigError: there is no store to begin with, or processes were started all at once.
     """
     if store is None:
-        raise ConfigError(f"rounds={config.rounds} starts from a label store, and labels=none")
+        raise ConfigError(f"rounds={config.rounds} starts from a label store, but labels=none")
     if config.dry_run:
         teacher_options(store)
         log.info("rounds: up to %d more teachers are trained and label the pool", config.rounds - 1)

@@ -92,15 +92,15 @@ def warn_of_mixed_data(store: LabelStore, table: Path) -> None:
     bar = "!" * 88
     if is_demo(table):
         log.warning(
-            "%s\n! The MOS are of the DEMO data, the pseudo-labels %s are not: their teacher"
+            "%s\n! The MOS are of the DEMO data, but the pseudo-labels %s are not: their teacher"
             "\n! learned from %s. The student would learn two scales. Name your own table:"
             "\n! data=manifest data.manifest=TABLE.csv\n%s", bar, store.folder, learned, bar,
         )  # fmt: skip
     else:
         log.warning(
-            "%s\n! The pseudo-labels %s are of a teacher of the DEMO data, the MOS of"
+            "%s\n! The pseudo-labels %s are of a teacher of the DEMO data, but the MOS of"
             "\n! %s are not. The student would learn two scales. Train a teacher on your table"
-            "\n! and label with it, or go without: labels=none\n%s", bar, store.folder, table, bar,
+            "\n! and label with it, or do without: labels=none\n%s", bar, store.folder, table, bar,
         )  # fmt: skip
 
 

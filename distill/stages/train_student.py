@@ -4,13 +4,13 @@
     python train_student.py student=swin_t +budget=120      always the Swin-T
     python train_student.py student=compact +budget=4       EfficientNet-Lite0
     python train_student.py +budget=120 labels=none         without pseudo-labels
-    python train_student.py +budget=120 doubt.rule=sigma    without the most doubtful of them
+    python train_student.py +budget=120 doubt.rule=sigma    without the most doubtful pseudo-labels
     python train_student.py -m +budget=20,120               one run for each cap
     python train_student.py +budget=120 dry_run=true        check everything, print the plan
-    python train_student.py +budget=120 resume=true         go on after a kill
+    python train_student.py +budget=120 resume=true         continue after a kill
 
 The budget counts fvcore multiply-adds (GMACs) over all frames of one video, as the NTIRE 2025
-challenge does with its cap of 120. Over it, the run stops before any training.
+challenge does with its cap of 120. A student over the budget is refused before any training.
 Next: python evaluate.py, python score.py VIDEO_OR_FOLDER
 """
 

@@ -1,22 +1,22 @@
 """Train a teacher on videos with mean opinion scores (MOS) and write its bundle.
 
-By default it is teacher=compact, two EfficientNet-Lite0 members that a CPU can train; the heavy one
-is experiment=heavy: Swin-B, SlowFast, FAST-VQA and LIQE, for a GPU.
+The default is teacher=compact, two EfficientNet-Lite0 members that a CPU can train; for a GPU, take
+experiment=heavy: Swin-B, SlowFast, FAST-VQA and LIQE.
 
     python train_teacher.py                                 the embedded demo data
     python train_teacher.py data=manifest data.manifest=videos.csv
     python train_teacher.py experiment=heavy data=kvq data.root=FOLDER
-    python train_teacher.py folds=5                         a committee, whose members disagree
+    python train_teacher.py folds=5                         a committee of five, with a spread
     python train_teacher.py teacher=fast_vqa training=none data=manifest data.manifest=videos.csv
                                                             a published network, only calibrated
     python train_teacher.py teacher=fast_vqa training=none data=none
-                                                            the same without any labels
+                                                            the same, without any labels
     python train_teacher.py dry_run=true                    check everything, print the plan
-    python train_teacher.py init=BUNDLE data=kvq ...        go on from a teacher of other data
+    python train_teacher.py init=BUNDLE data=kvq ...        start from a teacher of other data
     python train_teacher.py labels=STORE                    learn from pseudo-labels as well
-    python train_teacher.py resume=true                     go on after a kill
+    python train_teacher.py resume=true                     continue after a kill
 
-The table has the columns video, mos, and where you have them mos_std, split (train, val, test,
+The table has the columns video and mos and, if you have them, mos_std, split (train, val, test,
 pool) and group (source content). Next: python pseudo_label.py
 """
 
@@ -208,7 +208,7 @@ def run(cfg: DictConfig, out: Path, resumed: bool = False) -> dict[str, Any]:
         log.warning(uncalibrated(spec["fingerprint"]))
     else:
         if not fitted.val.srcc > 0:
-            log.warning("it ranks validation videos no better than chance, or in reverse")
+            log.warning("the teacher ranks validation videos no better than chance, or in reverse")
         log.info(
             "teacher: val SRCC %.3f, PLCC %.3f, RMSE %.3f; %.1f minutes", fitted.val.srcc,
             fitted.val.plcc, fitted.val.rmse_raw, fitted.minutes,

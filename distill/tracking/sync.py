@@ -67,7 +67,7 @@ def sync(runs: Sequence[OfflineRun], project: str | None, entity: str | None) ->
         if code or not all(_sent(path) for path in run.pieces):
             raise TrackingError(
                 f"{run.pieces[0]}: `wandb sync` did not send it (its message is above); {at} runs"
-                f" were sent and {len(waiting) - at} wait: start again, it goes on there"
+                f" were sent and {len(waiting) - at} wait: start again, it continues there"
             )
 
 
@@ -77,7 +77,7 @@ def _check_place(run: OfflineRun) -> None:
     made = Path(read_note(here).get("place", here))
     if not made.exists() or not made.samefile(here):
         raise TrackingError(
-            f"{here}: was made as {made}, where W&B looks for the files of its tables and"
+            f"{here}: was written to {made}, where W&B looks for the files of its tables and"
             f" artifacts; move it back, or `ln -s {here} {made}`"
         )
 

@@ -158,10 +158,10 @@ def test_a_signal_keeps_what_is_labelled_or_scored(root: Path, tmp_path: Path) -
     kept = len(LabelStore(store).read())
     assert label.returncode == 128 + signal.SIGTERM
     assert 32 <= kept < 600
-    assert f"{kept} videos are in the store; go on with `python pseudo_label.py store=" in told
+    assert f"{kept} videos are in the store; continue with `python pseudo_label.py store=" in told
     done = _run(root, *words, "tracking=none", DISTILL_OUTPUTS=str(tmp_path))
     assert done.returncode == 0, done.stderr[-2000:]
-    assert f"{kept} videos are labelled already" in done.stdout
+    assert f"{kept} videos are already labelled" in done.stdout
     labels = LabelStore(store).read()
     assert len(labels) == 600 and len({label.score for label in labels}) == 1
 

@@ -110,7 +110,8 @@ def test_a_lost_process_of_one_machine(
 ) -> None:
     killed = kill(tmp_path / "store", lambda p: "spawn_main" in " ".join(p.cmdline()))
     _label(place, tmp_path / "store", tmp_path / "run", "devices=2", "commit_every=1")
-    assert len(killed) == 1 and "SIGKILL; what was committed is kept; all start" in caplog.text
+    assert len(killed) == 1
+    assert "SIGKILL; what was committed is kept; all processes start" in caplog.text
     _check(place, tmp_path / "store", parts=VIDEOS)
 
 
@@ -126,7 +127,7 @@ def test_sigterm_keeps_what_two_processes_labelled(place: Path, tmp_path: Path) 
     output, _ = command.communicate()
     assert command.returncode in (0, 128 + signal.SIGTERM), output  # 0: it was faster
     kept = len(rows_of(store))
-    assert command.returncode == 0 or f"{kept} videos are in the store; go on with" in output
+    assert command.returncode == 0 or f"{kept} videos are in the store; continue with" in output
     assert list(store.glob("claims/*")) == []  # the processes ended by themselves
     _label(place, store, tmp_path / "run", "commit_every=1")
     _check(place, store, parts=VIDEOS)
@@ -206,5 +207,7 @@ def test_bfloat16_has_a_store_of_its_own_and_tells_its_difference(
 
 def test_a_cluster_that_is_not_there_is_told(place: Path, tmp_path: Path) -> None:
     words = ("engine=ray", "ray.address=127.0.0.1:1")
-    with pytest.raises(EngineError, match=r"ray.address=127.0.0.1:1: there is no Ray: .*refused"):
+    with pytest.raises(
+        EngineError, match=r"ray.address=127.0.0.1:1: no Ray cluster answers: .*refused"
+    ):
         _label(place, tmp_path / "store", tmp_path / "run", *words)

@@ -47,14 +47,14 @@ def test_a_frozen_teacher_learns_the_same_with_and_without_the_cache(
     files[3].write_bytes(b"damaged")
     with caplog.at_level(logging.INFO):
         second = train("second", cache)
-    assert "features: 1 of 28 videos are to be made" in caplog.text
+    assert "features: 1 of 28 videos to compute" in caplog.text
     assert [path.stat().st_mtime_ns == was for path, was in zip(files, stamps, strict=True)] == [
         number != 3 for number in range(28)
     ]
     caplog.clear()
     with caplog.at_level(logging.INFO):
         third = train("third", cache)
-    assert "features: 0 of 28 videos are to be made" in caplog.text
+    assert "features: 0 of 28 videos to compute" in caplog.text
     for key, value in first.items():
         assert torch.equal(second[key], value) and torch.equal(third[key], value)
 

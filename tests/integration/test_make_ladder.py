@@ -235,7 +235,7 @@ def test_a_signal_ends_it_and_its_children(
     process.send_signal(number)
     code, _, told = finish(process)
     assert code == 128 + number
-    assert "error: stopped; what is finished is kept, and the same command goes on" in told
+    assert "error: stopped; what is finished is kept, and the same command continues" in told
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
     assert not list(tmp_path.glob("set/videos/.tmp-*"))
 
@@ -298,15 +298,18 @@ def test_dry_run_says_how_much_and_leaves_nothing(
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["src"], "give the videos and where to"),
+        (["src"], "name the videos and a folder"),
         (["nowhere", "--out", "set"], "nowhere: no such file or folder"),
         (["src", "--out", "set", "--split", "70/20/20"], "--split 70/20/20: give the percentages"),
         (["src", "--out", "set", "--seconds", "0"], "--seconds=0.0 must be"),
         (["src", "--out", "set", "--time-limit", "0"], "--time-limit=0.0 must be"),
-        (["src", "--out", "set", "--time-limit", "long"], "--time-limit long: not a number of sec"),
+        (["src", "--out", "set", "--time-limit", "long"], "long: give a number of seconds"),
         (["src", "--out", "set", "--pairs", "many"], "--pairs many: give two numbers"),
         (["src", "--out", "set", "--seconds", "9"], "nothing made: none of the videos in"),
-        (["src", "--out", ".", "--seconds", "9"], "holds a README.md of another make"),
+        (
+            ["src", "--out", ".", "--seconds", "9"],
+            "has a README.md that make_ladder.py did not write",
+        ),
         (["src", "--out", "set", "--ladder", "no.yaml"], "no.yaml: cannot be read"),
     ],
 )
@@ -379,7 +382,7 @@ def test_an_old_manifest_in_another_encoding_is_no_traceback(
     manifest = tmp_path / "set" / "manifest.csv"
     manifest.write_bytes("video,group,split\na.mp4,é,test\n".encode("cp1252"))
     code, _, told = finish(start(root, tmp_path, sources, *WORDS))
-    assert code == 1 and re.search("warning: .*manifest.csv: 'utf-8' codec.*is not known", told)
+    assert code == 1 and re.search("warning: .*manifest.csv: 'utf-8' codec.*is unknown", told)
     assert digests(tmp_path / "set") == digests(made[0])
 
 

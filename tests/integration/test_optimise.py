@@ -125,7 +125,7 @@ def test_a_signal_while_find_lr_works_ends_it_at_once(
         start(self, batch, batch_idx)
 
     monkeypatch.setattr(QualityModule, "on_train_batch_start", hit)
-    with pytest.raises(Interrupted, match="while the learning rate was looked for") as error:
+    with pytest.raises(Interrupted, match="during the search for a learning rate") as error:
         _optimise(tmp_path / "run", _config(find_lr=True))
     assert error.value.exit_code == 128 + number and signal.getsignal(number) is before
 
@@ -373,10 +373,10 @@ def test_two_processes_train_as_one_does(tmp_path: Path, pytestconfig: pytest.Co
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"accumulate": 0}, "training.accumulate=0 is below 1"),
+        ({"accumulate": 0}, "training.accumulate=0 must be at least 1"),
         ({"compile": True, "chunk": 2}, "training.compile=true and training.chunk=2: chunks are"),
-        ({"patience": -1}, "training.patience=-1 is below 0"),
-        ({"average_last": -2}, "training.average_last=-2 is below 0"),
+        ({"patience": -1}, "training.patience=-1 must be at least 0"),
+        ({"average_last": -2}, "training.average_last=-2 must be at least 0"),
         ({"average_last": 4}, "training.average_last=4: there are training.epochs=3 epochs"),
     ],
 )

@@ -138,7 +138,7 @@ def test_names_come_through_a_pipe(model: Path, clips: Path) -> None:
     assert both == rows(out)[::-1]  # in another order, the same scores to the last bit
     code, out, err = run(model, clips, "-", "--jsonl", "-")
     assert (code, out) == (2, "")
-    assert err == "error: standard input: no names of videos came in\n"
+    assert err == "error: standard input: it has no names of videos\n"
 
 
 def test_streams_that_the_caller_closed_lead_nowhere(
@@ -156,7 +156,7 @@ def test_streams_that_the_caller_closed_lead_nowhere(
     assert closed(">&-", "a.mp4", "--quiet").returncode == 0
     nothing = closed("<&-", "-")
     assert nothing.returncode == 2
-    assert nothing.stderr == b"error: standard input: no names of videos came in\n"
+    assert nothing.stderr == b"error: standard input: it has no names of videos\n"
 
 
 def test_a_full_standard_output_is_told(model: Path, clips: Path) -> None:
@@ -212,7 +212,7 @@ def test_a_kill_loses_no_line_and_resume_goes_on(model: Path, clips: Path, tmp_p
     assert (tmp_path / "s.jsonl").read_text() == after
     (tmp_path / "s.jsonl").write_text(after.replace(found[0]["model"], "another"))
     code, _, err = run(model, tmp_path, *words, "--resume")
-    assert code == 2 and "line 1: is of the model another" in err
+    assert code == 2 and "line 1: was scored by model another" in err
 
 
 def test_a_reader_that_stops_reading_is_no_error(model: Path, clips: Path, tmp_path: Path) -> None:
@@ -265,10 +265,10 @@ def test_pictures_are_made(model: Path, clips: Path, tmp_path: Path) -> None:
     [
         (["--csv", "-", "--jsonl", "-"], "standard output takes one of"),
         (["--csv", "-", "--sparkline"], "standard output takes one of"),
-        (["--resume"], "--resume goes on with a file of JSON lines: --jsonl FILE"),
-        (["--resume", "--jsonl", "-"], "--resume goes on with a file"),
-        (["--jsonl", "{new}", "--csv", "{new}"], "two outputs in one file"),
-        (["--jsonl", "a.mp4"], "a.mp4: is a file to read"),
+        (["--resume"], "--resume continues a file of JSON lines: --jsonl FILE"),
+        (["--resume", "--jsonl", "-"], "--resume continues a file"),
+        (["--jsonl", "{new}", "--csv", "{new}"], "two outputs would go to this file"),
+        (["--jsonl", "a.mp4"], "a.mp4: is one of the inputs"),
         (["--jsonl", "no/such"], "no/such: cannot be written"),
         (["--resume", "--jsonl", "/dev/null"], "/dev/null is no regular file"),
         (["--plots", "a.mp4"], "--plots a.mp4: cannot be made (File exists)"),

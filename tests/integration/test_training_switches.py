@@ -125,7 +125,7 @@ def test_an_average_reaches_over_two_thirds_of_a_short_training_at_most(
         expected = used * expected + (1 - used) * weights
     kept = next(average.averaged.model.parameters()).detach().double()
     torch.testing.assert_close(kept, expected, rtol=1e-5, atol=1e-7)
-    assert ("training.ema_decay=0.999 reaches over 1000 steps" in caplog.text) == (asked > used)
+    assert ("training.ema_decay=0.999 averages over 1000 steps" in caplog.text) == (asked > used)
 
 
 def test_a_run_does_not_go_on_with_another_number_of_processes(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_every_batch_has_the_share_of_pseudo_labels(
         (["labels=none", "training.pseudo_share=0.5"], "there are no pseudo-labelled videos"),
         ([*STAGES, "training.pseudo_share=0.5"], "first stage learns from pseudo-labels alone"),
         (["finetune.first=some"], "finetune.first='some' is not a choice"),
-        (["finetune.epochs=-1"], "finetune.epochs=-1 is below 0"),
+        (["finetune.epochs=-1"], "finetune.epochs=-1 must be at least 0"),
         (["finetune.lr=0"], r"finetune\.lr=0"),
     ],
 )

@@ -154,9 +154,9 @@ def test_auto_goes_by_the_slopes_and_says_why_where_it_cannot(
     )
     assert "1 labels of single versions stay as they are" in caplog.text
     assert targets(labels, None) == [1, 2, 4, 5]
-    assert "nothing tells how well their teacher compares different contents" in caplog.text
+    assert "it is unknown how well their teacher compares different contents" in caplog.text
     assert targets([replace(x, group="") for x in labels], slopes) == [1, 2, 4, 5]
-    assert "no two videos of the pool are named as versions of one content" in caplog.text
+    assert "the pool names no two videos as versions of one content" in caplog.text
 
 
 def test_a_count_that_the_pool_cannot_give_is_told(caplog: pytest.LogCaptureFixture) -> None:
@@ -173,7 +173,7 @@ def test_a_count_that_the_pool_cannot_give_is_told(caplog: pytest.LogCaptureFixt
         ({"per_content": 5}, "select.method=histogram or k_center"),
         ({"method": "k_center"}, "select.method=k_center needs select.count"),
         ({"method": "kcenter", "count": 1}, "did you mean k_center"),
-        ({"method": "histogram", "count": 0}, "select.count=0 is below 1"),
+        ({"method": "histogram", "count": 0}, "select.count=0 must be at least 1"),
         ({"duplicates": "all"}, "select.duplicates='all' is not a choice"),
     ],
 )
@@ -193,7 +193,7 @@ def test_options_of_selection_that_say_nothing_are_errors(
         ({"sigma": 0.0}, "doubt.sigma=0.0 must be a finite number above 0"),
         ({"rank_change": 0.6}, "doubt.rank_change=0.6 must lie between"),
         ({"shrink": 1.1}, "doubt.shrink=1.1 must lie between 0 and 1"),
-        ({"shrink": "half"}, "doubt.shrink=half: auto, or a number from 0 to 1"),
+        ({"shrink": "half"}, "doubt.shrink=half: give auto or a number from 0 to 1"),
     ],
 )
 def test_options_of_doubt_out_of_range_are_errors(values: dict[str, Any], message: str) -> None:

@@ -135,7 +135,7 @@ def test_a_bundle_that_names_other_classes_is_refused(target: str, tmp_path: Pat
         tmp_path, TeacherEnsemble(**_options()), role="teacher", architecture=architecture,
         calibration=None, cost={}, provenance={}, licenses=[], metrics={},
     )  # fmt: skip
-    with pytest.raises(BundleError, match="not one of our networks"):
+    with pytest.raises(BundleError, match="not one of this program's networks"):
         load_bundle(tmp_path)
 
 

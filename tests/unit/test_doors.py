@@ -258,7 +258,7 @@ def test_resume_that_cannot(tmp_path: Path) -> None:
         resume(tmp_path, True)
     with pytest.raises(ConfigError, match=f"with a checkpoint or scores in {tmp_path}/x"):
         resume(tmp_path, f"{tmp_path}/x")
-    with pytest.raises(ConfigError, match="not together with -m"):
+    with pytest.raises(ConfigError, match="cannot be combined with -m"):
         resume(tmp_path, True, multirun=True)
     assert resume(tmp_path, False) == []
 
@@ -281,7 +281,7 @@ def test_a_swin_trains_with_a_swins_rates(
     config = check_overrides("train_student", [])
     for student in ("student=swin_t", "student=evqa"):
         assert choose("train_student", [student], config, False) == ["training=gpu"]
-        assert "training=gpu: rates and epochs as published" in capsys.readouterr().err
+        assert "training=gpu: learning rates and epochs as published" in capsys.readouterr().err
         assert choose("train_student", [student, "training=student"], config, False) == []
         assert choose("train_student", [student, "training.lr=1e-4"], config, False) == [
             "training=gpu"
@@ -320,7 +320,7 @@ def test_help_says_where_what_it_refers_to_is(stage: str) -> None:
 
 def test_help_says_which_teacher_is_the_default() -> None:
     head = " ".join(help_page("train_teacher").split("Options, name=value")[0].split())
-    assert head.startswith("Train a teacher") and "By default it is teacher=compact" in head
+    assert head.startswith("Train a teacher") and "The default is teacher=compact" in head
 
 
 @pytest.mark.parametrize("name", DOORS)

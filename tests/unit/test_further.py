@@ -129,14 +129,14 @@ def test_sets_of_which_a_batch_has_few_videos_are_told(caplog: pytest.LogCapture
     pseudo = [Example(row, 1.0, pseudo=True)] * 8
     training = TrainingConfig(batch_size=8)
     tell_shares([*main, *also], training, tables)
-    assert "main.csv: 2.0 videos in a batch" in caplog.text
+    assert "main.csv: 2.0 videos per batch" in caplog.text
     assert "also.csv: 6.0 videos" not in caplog.text
     caplog.clear()
     tell_shares([*main, *also, *pseudo], training, tables)  # which leave less room
-    assert "main.csv" not in caplog.text and "also.csv: 3.0 videos in a batch" in caplog.text
+    assert "main.csv" not in caplog.text and "also.csv: 3.0 videos per batch" in caplog.text
     caplog.clear()
     tell_shares([*also, *pseudo], TrainingConfig(batch_size=8, pseudo_share=0.75), tables)
-    assert "main.csv" not in caplog.text and "also.csv: 2.0 videos in a batch" in caplog.text
+    assert "main.csv" not in caplog.text and "also.csv: 2.0 videos per batch" in caplog.text
     caplog.clear()
     tell_shares([*main, *pseudo], training, tables)  # one set has nothing to be told of
     assert not caplog.text

@@ -218,7 +218,7 @@ def test_what_cannot_be_matched_says_what_both_have() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"score": 1.0}, "guide.score=1, guide.features=0: whose?"),
+        ({"score": 1.0}, "guide.score=1, guide.features=0: no teacher"),
         ({"bundle": "d"}, "guide.bundle=d teaches nothing"),
         ({"bundle": "d", "score": -1.0}, "guide.score=-1.0"),
     ],

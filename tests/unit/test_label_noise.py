@@ -50,7 +50,7 @@ def test_examples_get_error_and_weight(caplog: pytest.LogCaptureFixture) -> None
     assert [e.weight for e in found] == pytest.approx([0.5, 1 / 3, 1 / 3])
     silent = _examples([1.0, 3.0], [math.nan, math.nan])
     assert [e.weight for e in weigh_by_noise(silent, 0.25, TABLE)] == [0.5, 0.5]
-    assert "kvq.csv: no mos_std, so training.label_noise=0.25 changes nothing" in caplog.text
+    assert "kvq.csv: no mos_std, so training.label_noise=0.25 has no effect" in caplog.text
 
 
 def test_fidelity_of_known_errors_against_scipy() -> None:

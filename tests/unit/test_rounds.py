@@ -138,7 +138,7 @@ def test_the_pool_of_a_round_is_that_of_the_first_store(
 def test_scores_of_nobody_known_have_no_second_round(tmp_path: Path, first: LabelStore) -> None:
     table = tmp_path / "scores.csv"
     table.write_text("filename,score\na.mp4,3\n")
-    with pytest.raises(ConfigError, match=r"scores\.csv does not tell which teacher wrote it"):
+    with pytest.raises(ConfigError, match=r"scores\.csv does not say which teacher wrote it"):
         teacher_options(ScoresCsv(table, None))
 
 

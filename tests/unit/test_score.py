@@ -107,7 +107,7 @@ def test_a_name_that_is_not_utf_8_is_a_row_with_a_reason(table: Path) -> None:
 def test_what_is_read_is_never_written_over(table: Path) -> None:
     Path("l.csv").write_text("video\nin/a.mp4\n")
     for option in ("--csv", "--json"):
-        with pytest.raises(ConfigError, match="is a file to read; write the scores to another"):
+        with pytest.raises(ConfigError, match="is one of the inputs; write the scores to another"):
             score.run(["l.csv", option, "./l.csv"])
     assert Path("l.csv").read_text() == "video\nin/a.mp4\n"
 

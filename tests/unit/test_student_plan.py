@@ -68,7 +68,7 @@ def test_a_new_run_is_held_to_every_cap(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"num_frames": 2}, r"student\.num_frames: says nothing to students\.rungs\.fit"),
+        ({"num_frames": 2}, r"student\.num_frames: has no effect on students\.rungs\.fit"),
         ({"choose": "students.rungs.fitt"}, r"student\.choose=students\.rungs\.fitt: "),
         ({"choose": "os.remove"}, "must be a function of students"),
     ],

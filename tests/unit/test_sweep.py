@@ -132,7 +132,7 @@ def test_the_folder_of_a_sweep_is_resolved_once(monkeypatch: pytest.MonkeyPatch)
     assert sweep_folder("/o", ["+budget=2,3"]).parent == Path("/o/train_student")
     assert sweep_folder("/o", ["hydra.sweep.dir=a/../b"]) == Path("/b")
     assert sweep_folder("/o", ['hydra.sweep.dir="${outputs}/x, y"']) == Path("/o/x, y")
-    with pytest.raises(ConfigError, match=r"seed\}: all runs of a sweep share one folder"):
+    with pytest.raises(ConfigError, match=r"seed\}: must be one folder for all runs of the sweep"):
         sweep_folder("/o", ["hydra.sweep.dir=runs/${seed}"])
 
 

@@ -127,7 +127,9 @@ def test_a_loss_that_is_no_number_stops_and_says_what_to_change() -> None:
 
 
 def test_a_distribution_wants_bins_and_names_the_option() -> None:
-    with pytest.raises(ConfigError, match=r"FramesStudent\) predicts a score.*student\.bins=16"):
+    with pytest.raises(
+        ConfigError, match=r"FramesStudent\) predicts only a score.*student\.bins=16"
+    ):
         QualityModule(_student(), WeightedLoss({"distribution": 1}), TrainingConfig(), 0)
 
 
@@ -199,8 +201,8 @@ def test_a_member_may_have_a_rate_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"trainable": True, "lr": -1e-5}, "members.a: lr=-1e-05 is below 0"),
-        ({"lr": 1e-5}, "members.a: lr=1e-05: it is frozen; set trainable=true"),
+        ({"trainable": True, "lr": -1e-5}, "members.a: lr=-1e-05 must be at least 0"),
+        ({"lr": 1e-5}, "members.a: lr=1e-05: the member is frozen; set trainable=true"),
     ],
 )
 def test_rates_that_say_nothing_are_refused(options: dict[str, object], message: str) -> None:

@@ -32,7 +32,7 @@ def test_the_source_is_read() -> None:
     places = {(message.file, message.text) for message in found}
     assert ("distill/checks.py", "…=… must lie between … and …") in places
     # Through a variable, a function's returns, and the two branches of a condition.
-    assert ("distill/model.py", "refuses to build …: not one of our networks") in places
+    assert ("distill/model.py", "cannot build …: not one of this program's networks") in places
     assert any("UNCALIBRATED: bundle …" in text for _, text in places)
     for reason in ("only a cover picture", "no video stream"):
         assert ("distill/data/readers/packets.py", reason) in places

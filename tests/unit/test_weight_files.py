@@ -76,7 +76,7 @@ def test_a_missing_file_says_what_to_put_where(
     monkeypatch.setattr("distill.weight_files.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(WeightsError, match=r"does not have it; HF_HUB_OFFLINE is set"):
         FILE.find()
-    with pytest.raises(WeightsError, match="no address that a program could download"):
+    with pytest.raises(WeightsError, match="no address to download it from"):
         WeightFile("x.pth", "x", "MIT").find()
     with pytest.raises(WeightsError, match=r"weights=a\.pth: no such file; .* path of net_1_4"):
         FILE.find("a.pth")

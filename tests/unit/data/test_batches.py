@@ -143,8 +143,8 @@ def test_a_plan_with_a_share_has_as_many_of_each_kind() -> None:
     [
         ([False, False], 0.5, "there are no pseudo-labelled videos"),
         ([True, True], 0.5, "there are no labelled videos"),
-        ([True, False], 0.05, "no pseudo-labelled video would be in a batch of 4"),
-        ([True, False], 0.95, "no labelled video would be in a batch of 4"),
+        ([True, False], 0.05, "a batch of 4 would have no pseudo-labelled video"),
+        ([True, False], 0.95, "a batch of 4 would have no labelled video"),
     ],
 )
 def test_an_impossible_share_is_named(pseudo: list[bool], share: float, match: str) -> None:

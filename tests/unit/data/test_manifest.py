@@ -168,7 +168,10 @@ def test_a_bad_row_is_left_out_with_file_line_and_reason(
         ("video,mos,mos\na.mp4,3,4\n", "{path}, line 1: two columns are named 'mos'; rename one"),
         ("video,mos\na.mp4,3\nb,c.mp4,3\n", "{path}, line 3: 3 cells for 2 columns; put values"),
         ('video,mos\n"a.mp4,3\nb.mp4,4\n', "{path}, line 3: 1 cells for 2 columns"),
-        ('video,mos\n"' + "x" * 140_000, "line 2: field larger than field limit (131072); a lost"),
+        (
+            'video,mos\n"' + "x" * 140_000,
+            "line 2: field larger than field limit (131072); a missing quote?",
+        ),
         ("video,mos\ngone.mp4,3\n", "{path}: no usable row in 1\n  {path}, line 2: 'gone.mp4': no"),
         ("video,mos,split\na.mp4,3,trian\n", "{path}, line 2: unknown split 'trian'; did you mean"
          " 'train'?"),
@@ -201,7 +204,7 @@ def test_no_table(tmp_path: Path) -> None:
 def test_one_video_with_two_labels(tmp_path: Path, second: str) -> None:
     text = f"video,mos,mos_std,split,group\na.mp4,3,,train,g\n{second}\n"
     message = refused(table(tmp_path, text, "a.mp4"))
-    assert "stands twice with different values, in line 2 (mos 3, train, group 'g')" in message
+    assert "is listed twice with different values, line 2 (mos 3, train, group 'g')" in message
     assert "and line 3 (mos " in message and message.endswith("keep one of them")
 
 

@@ -39,7 +39,7 @@ def test_the_column_of_scores_is_told_where_labels_are_needed(
     if named.startswith("'"):
         word = f"'data.columns.mos={named[1:]}"
     wanted = (
-        f"{path}: no column `mos` in {header.split(',')}, so that no video is labelled;"
+        f"{path}: no column `mos` in {header.split(',')}, so no video is labelled;"
         f" if another column is meant: {word}"
     )
     manifest = load_manifest(DataConfig(name="manifest", manifest=str(path)))

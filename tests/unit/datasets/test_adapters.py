@@ -222,7 +222,7 @@ def test_finevd_dimensions(tmp_path: Path) -> None:
     assert read("finevd", tmp_path, dimension="noise")["0_00.mp4"].mos == -8.5
     assert "did you mean noise" in refused("finevd", tmp_path, dimension="nois")
     file = tmp_path / "FINEVD_metadata.csv"
-    assert "dimension=noise is in FINEVD_MOS_noise_metadata.csv" in refused(
+    assert "dimension=noise are in FINEVD_MOS_noise_metadata.csv" in refused(
         "finevd", file, dimension="noise"
     )
 

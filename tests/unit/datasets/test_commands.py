@@ -97,8 +97,8 @@ def test_the_1080p_videos_of_lsvq_are_a_test_set_of_their_own(tmp_path: Path) ->
     [
         (["data=kvq"], "data=kvq needs the folder of its videos: data.root=FOLDER"),
         (["data.labels=x"], "not for data=demo"),
-        (["data.group_regex=x"], "say nothing about data=demo"),
-        (["data=kvq", "data.root=.", "data.group_regex=x"], "say nothing about data=kvq"),
+        (["data.group_regex=x"], "do not apply to data=demo"),
+        (["data=kvq", "data.root=.", "data.group_regex=x"], "do not apply to data=kvq"),
     ],
 )
 def test_options_that_would_change_nothing(words: list[str], message: str) -> None:

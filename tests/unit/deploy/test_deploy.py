@@ -162,7 +162,9 @@ def test_clips_that_cannot_be_decoded_are_left_out_unless_none_is_left() -> None
     model: Any = SimpleNamespace(see=lambda reader, row: next(answers))
     reader: Any = None
     assert see_clips(model, [sound.row] * 2, reader) == [sound]
-    with pytest.raises(ExportError, match=r"no clip .*bad\.mp4: pyav: torn.*name others: --clips"):
+    with pytest.raises(
+        ExportError, match=r"none of the clips .*bad\.mp4: pyav: torn.*name others: --clips"
+    ):
         see_clips(model, [broken.row], reader)
 
 

@@ -25,7 +25,7 @@ def test_submitit() -> None:
 
 def test_shards_of_a_sweep_are_checked_before_anything_starts() -> None:
     words = ["hydra/launcher=submitit_local", "shard=range(3)"]
-    with pytest.raises(ConfigError, match="shard=1 without a store"):
+    with pytest.raises(ConfigError, match="shard=1 needs a store"):
         check_overrides("pseudo_label", words)
     assert check_overrides("pseudo_label", [*words, "store=labels"]).shard == 0
 

@@ -69,10 +69,10 @@ def test_without_gpus_auto_is_one_process() -> None:
     [
         ({"precision": "bf16"}, "precision='bf16' is not a choice; did you mean"),
         ({"engine": "dask"}, "engine='dask' is not a choice; choose one of local, ray"),
-        ({"devices": "all"}, "devices=all: auto or a number of processes"),
-        ({"devices": 0}, "devices=0 is below 1"),
+        ({"devices": "all"}, "devices=all: give auto or a number of processes"),
+        ({"devices": 0}, "devices=0 must be at least 1"),
         ({"devices": 2, "engine": "ray"}, "devices=2 is for engine=local; give ray.workers"),
-        ({"shard": 1}, "shard=1 without a store.*store=FOLDER"),
+        ({"shard": 1}, "shard=1 needs a store.*store=FOLDER"),
     ],
 )
 def test_options_that_cannot_be(options: dict[str, object], message: str) -> None:

@@ -61,8 +61,8 @@ def test_names_that_start_from_another_folder_are_told(
     with pytest.raises(LabelStoreError) as caught:
         choose_labels(ScoresCsv(table), [], [], config, make_reader("auto"))  # type: ignore[arg-type]
     assert str(caught.value) == (
-        f"{table}: 2 of 2 rows name no file below {tmp_path}, the first is 'a.mp4'; the folder that"
-        " the names start from: labels_root=FOLDER"
+        f"{table}: 2 of 2 rows name no file below {tmp_path}, the first is 'a.mp4'; name the"
+        " folder that they start from: labels_root=FOLDER"
     )
     (pool / "b.mp4").unlink()
     found = choose_labels(ScoresCsv(table, pool), [], [], config, make_reader("auto"))  # type: ignore[arg-type]
@@ -117,7 +117,7 @@ def test_what_is_wrong_is_told(tmp_path: Path, text: str, message: str) -> None:
 
 
 def test_a_root_needs_a_table(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"labels_root=x says nothing about labels=store"):
+    with pytest.raises(ConfigError, match=r"labels_root=x applies to a CSV, and labels=store"):
         take_labels("store", tmp_path, "x")
 
 

@@ -287,7 +287,7 @@ def test_only_what_says_so_is_a_full_disk(tmp_path: Path, monkeypatch: pytest.Mo
         for name, text in [("bad", "Invalid data"), ("full", "No space left on device")]
     )
     assert [row.shot for row in make([bad, shots()[0]])] == ["wide"] and told == ["bad"]
-    with pytest.raises(LadderError, match="the disk is full; make room"):
+    with pytest.raises(LadderError, match="the disk is full; free some space"):
         make([full])
 
 

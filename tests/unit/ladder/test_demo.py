@@ -197,8 +197,6 @@ def test_errors_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setenv("DISTILL_DEMO", "huge")
         make_demo(tmp_path)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(
-        LadderError, match=r"wheel scikit-image carries, and it is not .*: pip install"
-    ):
+    with pytest.raises(LadderError, match=r"wheel scikit-image, which is not .*: pip install"):
         make_demo(tmp_path, size="tiny")
     assert not list(tmp_path.iterdir())

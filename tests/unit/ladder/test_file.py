@@ -63,14 +63,17 @@ def test_a_single_rate_and_a_filter_without_draws(tmp_path: Path, tool: Ffmpeg) 
         ),
         (
             "{processing: a, encodes: [x264 qp 20], draws: {s: [1]}}",
-            "draws: 's' does not stand in filters",
+            "draws: 's' is not used in filters",
         ),
         (
             "{processing: a, encodes: [x264 qp 20], draws: {width: [1]}}",
             "draws: 'width' cannot be a name",
         ),
         ("{processing: a, encodes: [x264 qp 20], draws: {s: 1}}", "draws: s: 1 is not a list"),
-        ("{processing: a, encodes: [x264 qp 20], draws: {s: [no]}}", "draws: s: False is no numb"),
+        (
+            "{processing: a, encodes: [x264 qp 20], draws: {s: [no]}}",
+            "draws: s: False is neither a numb",
+        ),
         (
             "{processing: a, encodes: [x264 qp 20], filters: glbur=sigma=2}",
             "filters: 'glbur=sigma=2': FFmpeg refuses it .*No such filter: 'glbur'",
@@ -164,5 +167,5 @@ def test_filters_that_never_end(
 ) -> None:
     monkeypatch.setattr("distill.ladder.ffmpeg._TRY", 0.2)
     text = f"one: [{{processing: a, encodes: [x264 qp 20], filters: '{endless}'}}]"
-    with pytest.raises(LadderError, match=r"filters: 'loop=.*not done with 31 frames in 0\.2 s"):
+    with pytest.raises(LadderError, match=r"filters: 'loop=.*did not finish 31 frames in 0\.2 s"):
         read(tmp_path, text, tool)

@@ -134,21 +134,24 @@ def test_another_model_or_another_file_is_refused(tmp_path: Path) -> None:
     assert read_earlier(str(path), "f", True) == []
     good = row(scorer())
     for text, message in (
-        (lines(good, good | {"model": "g"}), "line 2: is of the model g, and this is f; give the"),
+        (
+            lines(good, good | {"model": "g"}),
+            "line 2: was scored by model g, and this is f; give the bundle",
+        ),
         (lines({"video": "a"}), "line 1: no line of this score.py"),
         (b"video,score\n", "line 1: no line of this score.py"),
         (b"3\n", "line 1: no line of this score.py"),
         (b"[]\n", "line 1: no line of this score.py"),
         (lines({"model": "f"}), r"line 1: no line .* \(columns are missing\)"),
         (b"\xff\n", "line 1: no line of this score.py"),
-        (lines(good | {"model": "g"}) + b'{"vid', "line 1: is of the model g"),
-        (lines(good) + b"a video, say", "ends in no line of score.py"),
-        (b"\0\0\0 ftypisom", "ends in no line of score.py"),
+        (lines(good | {"model": "g"}) + b'{"vid', "line 1: was scored by model g"),
+        (lines(good) + b"a video, say", "does not end in a line of score.py"),
+        (b"\0\0\0 ftypisom", "does not end in a line of score.py"),
     ):
         path.write_bytes(text)
         with pytest.raises(ConfigError, match=message):
             read_earlier(str(path), "f", True)
         assert path.read_bytes() == text
     path.write_bytes(lines(good))
-    with pytest.raises(ConfigError, match="was written with --frames; go on with it"):
+    with pytest.raises(ConfigError, match="was written with --frames; continue with it"):
         read_earlier(str(path), "f", False)

@@ -88,4 +88,4 @@ def test_a_model_without_scores_of_frames_is_told(tmp_path: Path, capsys: Any) -
     pictures.add(BROKEN, True)
     pictures.close()
     assert not list(tmp_path.iterdir())
-    assert capsys.readouterr().err == "no picture of 1 videos: no scores of frames\n"
+    assert capsys.readouterr().err == "no picture of 1 videos, which have no scores of frames\n"

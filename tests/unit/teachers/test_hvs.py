@@ -89,5 +89,5 @@ def test_it_costs_two_passes_of_its_network() -> None:
 def test_bad_options_are_named() -> None:
     with pytest.raises(ConfigError, match=r"members.m: stages: \[7\]"):
         make_member("m", {"kind": "hvs", "weights": "none", "view": VIEW, "stages": [7]})
-    with pytest.raises(ConfigError, match="view is missing: what convnext_tiny"):
+    with pytest.raises(ConfigError, match="view is missing; it says what convnext_tiny"):
         make_member("m", {"kind": "hvs", "weights": "none"})

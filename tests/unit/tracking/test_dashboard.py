@@ -125,7 +125,7 @@ def test_online_arrows_are_sent_as_they_are_offline(server: StandIn, tmp_path: P
 def test_a_run_that_moved_is_not_sent_by_halves(server: StandIn, tmp_path: Path) -> None:
     lineage(tmp_path / "there")
     (tmp_path / "there").rename(tmp_path / "here")
-    with pytest.raises(TrackingError, match=r"was made as .*there.*; move it back, or `ln -s "):
+    with pytest.raises(TrackingError, match=r"was written to .*there.*; move it back, or `ln -s "):
         run(["--sync", str(tmp_path / "here")])
     assert not server.asked
 
