@@ -37,8 +37,7 @@ def told(result: dict[str, Any], by: Sequence[str], worst: bool) -> str:
 
 def by_chance(pairs: Sequence[dict[str, Any]]) -> str:
     """What to know of the comparisons of several pairs of models; empty of one pair."""
-    sure = [pair for pair in pairs if pair["contents"] >= FEW_CONTENTS and pair["low"] is not None]
-    sure = [pair for pair in sure if pair["low"] == pair["low"]]
+    sure = [p for p in pairs if p["contents"] >= FEW_CONTENTS and not math.isnan(p["low"])]
     if len({_models(pair) for pair in sure}) < 2:
         return ""
     return f"{len(sure)} comparisons, each with an interval of its own: {BY_CHANCE}"
