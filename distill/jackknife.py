@@ -12,6 +12,7 @@ from distill.weighted_statistics import Statistic
 ERRORS = ("rmse", "rmse_fitted")
 _AROUND = 1441  # points on an ellipse: within 1e-5 of the extremes in the tests
 _CORRELATIONS = ("srcc", "krcc", "plcc", "plcc_fitted", "ntire2023")
+_SAME = 1e-12  # what rounding makes of equal statistics, as of one model on two scales
 _NOTHING = 1e-6  # of an error; a fit through all points leaves less, videos that differ far more
 
 
@@ -56,7 +57,9 @@ def paired_ends(
     Args, Returns: as ``jackknife_ends``, of both models and the same blocks.
     """
     both = list(zip(estimates, left_out, strict=True))
-    if np.array_equal(*left_out) or any(_vanishes(*one, statistic) for one in both):
+    if np.allclose(*left_out, rtol=0, atol=_SAME) or any(
+        _vanishes(*one, statistic) for one in both
+    ):
         return math.nan, math.nan
     _, back = _scale(statistic)
     (centre_a, a), (centre_b, b) = (_located(*one, statistic) for one in both)

@@ -73,7 +73,7 @@ class Scorer:
         if self.demo:
             reasons.append("DEMO: learned from the demo data only, no MOS")
         if of_vmaf(self.spec):
-            reasons.append("VMAF: learned VMAF of processed copies, nobody's opinions")
+            reasons.append("VMAF: learned VMAF of processed copies, not people's opinions")
         return "; ".join(reasons)
 
     @property

@@ -66,7 +66,7 @@ def note_of(calibrated: bool, highest_srcc: float) -> str:
         calibrated: see ``on_scale``.
         highest_srcc: of its SRCC's interval, or its SRCC where there is none; nan: undefined.
     """
-    parts = ["a file's scores as they are: nobody says what they were made from"]
+    parts = ["scores from a file, taken as they are; what they were made from is not known"]
     if not calibrated:
         parts.append("they are on a scale of their own, so only ranks and fitted numbers count")
     if highest_srcc < 0:

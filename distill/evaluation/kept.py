@@ -74,8 +74,8 @@ class KeptScores:
             file.flush()
         except OSError as error:
             raise OutputError(
-                f"{self.path}: cannot be written ({error.strerror}); with room for more, the same"
-                " command with resume=true goes on"
+                f"{self.path}: cannot be written ({error.strerror}); free some space, then run the"
+                " same command with resume=true"
             ) from error
 
 

@@ -22,7 +22,7 @@ _TABLES = 3  # that are told of
 _CHEAPER = 0.9  # of the GMACs of the best: what is worth a word
 _VIDEOS = 10  # of a kind whose bias is told
 # Of what ``distill.stages.overlap`` notes.
-_NO_TEST, _UNKNOWN = "does not test it", "nobody knows whether"
+_NO_TEST, _UNKNOWN = "does not test it", "it is not known whether"
 
 
 def of_evaluation(run: RunFolder) -> Answers:
@@ -126,7 +126,7 @@ def trusted(subjects: Sequence[Subject]) -> list[str]:
         who = "every model" if len(seen) == len(subjects) > 1 else listed(seen)
         told.append(f"No, {who} was trained or chosen on videos of this table.")
     elif any(_UNKNOWN in str(note) for s in subjects for note in s.row.get("notes") or []):
-        told.append("Nobody knows whether a model was trained on this table: see above.")
+        told.append("It is not known whether a model was trained on this table: see above.")
     row = subjects[0].row
     videos, contents = row.get("n"), row.get("contents")
     if is_number(videos) and is_number(contents):

@@ -47,9 +47,11 @@ def banners(run: RunFolder) -> list[str]:
     if is_demo((run.spec.get("provenance") or {}).get("data")) or any(
         s.row.get("demo") for s in run.subjects
     ):
-        told.append("Demo data only: the labels are VMAF of synthetic clips, nobody's opinions.")
+        told.append(
+            "Demo data only: the labels are VMAF of synthetic clips, not people's opinions."
+        )
     elif run.spec and of_vmaf(run.spec):
-        told.append("The labels are VMAF of processed copies, nobody's opinions.")
+        told.append("The labels are VMAF of processed copies, not people's opinions.")
     if names := list(dict.fromkeys(s.name for s in run.subjects if off_scale(s.row))):
         told.append(
             f"Not on the MOS scale: {listed(names)}. Only ranks count; plots and errors are after"

@@ -111,7 +111,7 @@ def _notes(data: DataConfig, manifest: Manifest, split: str, count: int) -> list
         log.warning("data: %s was split by the program: %s", manifest.path, made_up)
         notes.append(made_up)
     if manifest.labels == "vmaf" and not is_demo(manifest.path):
-        notes.append("its labels are VMAF of processed copies, nobody's opinions")
+        notes.append("its labels are VMAF of processed copies, not people's opinions")
     if not manifest.contents_known:  # told in full where the table was read
         notes.append("no column group: contents are not known")
     return notes

@@ -179,4 +179,4 @@ def told(
     parts = [f"{did[kind]} {counts[kind]} of these {total} videos" for kind in did if counts[kind]]
     if parts:
         return f"{name} {' and '.join(parts)}: {table_name} does not test it"
-    return f"nobody knows whether {name} has learned from {table_name}" if unknown else ""
+    return f"it is not known whether {name} has learned from {table_name}" if unknown else ""

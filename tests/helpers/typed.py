@@ -64,7 +64,7 @@ TYPED = [
     ),
     _typed("python evaluate.py", "data.num_workers=0", prints="SRCC"),
     _typed("python evaluate.py bundles=[STUDENT/bundle,theirs.csv]", "data.num_workers=0",
-           prints="a file's scores as they are"),
+           prints="scores from a file, taken as they are"),
     _typed("python score.py FOLDER", "--workers", "0", prints="a.mp4"),
     _typed("python export.py --out exported", "--clips", "FOLDER", prints="model.onnx"),
     _typed("python score.py FOLDER --bundle exported", "--workers", "0", prints="a.mp4"),

@@ -165,8 +165,8 @@ def test_scores_of_a_file_beside_a_bundle(files: dict[str, Any], tmp_path: Path)
     assert own["n"] == given["n"] == 47 and math.isnan(given["gmacs"])
     for name in ("srcc", "plcc", "rmse_raw", "krcc", "pair_accuracy"):
         assert given[name] == pytest.approx(own[name], abs=1e-6), name
-    assert any(text.startswith("a file's scores as they are") for text in given["notes"])
-    assert not any(text.startswith("a file's scores") for text in own["notes"])
+    assert any(text.startswith("scores from a file, taken as they are") for text in given["notes"])
+    assert not any(text.startswith("scores from a file") for text in own["notes"])
     assert "not told apart on X: SRCC +0.000" in found["pairs"][0]["verdict"]
     left = "1 of 48 videos are left out: no score by theirs.csv"
     assert left in own["notes"] and left in given["notes"]
@@ -299,13 +299,13 @@ def test_videos_that_a_bundle_learned_from_are_told(files: dict[str, Any], tmp_p
     )
     assert clean["warning"] == ""
     assert evaluate(tmp_path / "c", files, words[0])["rows"][0]["warning"] == (
-        "nobody knows whether good has learned from X"
+        "it is not known whether good has learned from X"
     )
     (run / "copy0.mp4").unlink()
     with (run / "pseudo_labels.csv").open("a") as file:
         file.write("c,/no/longer.mp4,kept,1.0\n")
     gone = evaluate(tmp_path / "d", files, words[0], bundles=[bundle])["rows"][1]["warning"]
-    assert gone == "nobody knows whether student has learned from Y"
+    assert gone == "it is not known whether student has learned from Y"
     # All of these clips look alike.
     looks = evaluate(tmp_path / "b", files, *words, "leak_check=perceptual", bundles=[bundle])
     assert "learned from" in looks["rows"][1]["warning"]
@@ -347,7 +347,7 @@ def test_videos_that_its_teacher_learned_from_are_told(
     assert told()[0] == "student learned from 1 of these 48 videos: X does not test it"
     shutil.rmtree(store)
     _learned(runs["student"], {clip[1]: "val"})
-    assert told()[1] == "nobody knows whether student has learned from Y"
+    assert told()[1] == "it is not known whether student has learned from Y"
     (runs["student"] / "inputs.json").write_text(json.dumps({"labels": "none"}))
     assert told()[1] == ""
 
@@ -380,7 +380,7 @@ def test_a_whole_table_that_was_never_split(
     rows = [[*cells, value] for cells, value in zip(lines, vmaf, strict=True)]
     table.write_text("\n".join(map(",".join, rows)))
     (computed, _) = evaluate(tmp_path / "c", files, *words, *cheap)["rows"]
-    assert "its labels are VMAF of processed copies, nobody's opinions" in computed["notes"]
+    assert "its labels are VMAF of processed copies, not people's opinions" in computed["notes"]
     assert whole["n"] == 48 and whole["table_name"] == "Z"
     assert "no column group" not in whole["warning"]
 

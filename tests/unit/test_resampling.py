@@ -168,6 +168,8 @@ def test_pairing_narrows_the_difference() -> None:
     assert same.estimate == 0 and math.isnan(same.low) and math.isnan(same.high)
     alike = difference_over_contents(x, np.exp(x / 5), mos, groups, "srcc")  # the same order
     assert alike.estimate == 0 and math.isnan(alike.low)
+    scaled = difference_over_contents(x, 20 * x - 3, mos, groups, "plcc")
+    assert scaled.estimate == pytest.approx(0, abs=1e-12) and math.isnan(scaled.low)
     found = difference_over_contents(x, other, mos, groups)
     assert found.estimate == pytest.approx(srcc(x, mos) - srcc(other, mos))
     assert found.low < found.estimate < found.high

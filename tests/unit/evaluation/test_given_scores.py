@@ -33,7 +33,7 @@ def test_the_scale_is_told_by_where_most_scores_lie(scores, mos, same: bool) -> 
 
 
 def test_what_is_said_of_a_file() -> None:
-    plain = "a file's scores as they are: nobody says what they were made from"
+    plain = "scores from a file, taken as they are; what they were made from is not known"
     assert note_of(True, 0.9) == note_of(True, math.nan) == note_of(True, 0.1) == plain
     assert note_of(False, 0.9) == (
         f"{plain}; they are on a scale of their own, so only ranks and fitted numbers count"

@@ -175,13 +175,17 @@ def test_a_note_of_several_models_is_one() -> None:
         for name in ("a", "b", "c", "in")
     ]
     rows[2]["notes"] = ["few contents", "c knows X", "no interval"]
-    rows[3]["notes"] = ["nobody knows whether in has learned in X", "few contents", "no interval"]
+    rows[3]["notes"] = [
+        "it is not known whether in has learned in X",
+        "few contents",
+        "no interval",
+    ]
     assert notes_of(rows) == [
         "X: few contents", "Each of a, b learned from X", "c knows X",
-        "Each of c, in on X: no interval", "nobody knows whether in has learned in X",
+        "Each of c, in on X: no interval", "it is not known whether in has learned in X",
     ]  # fmt: skip
-    rows[0]["notes"] = ["nobody knows whether a has learned in X"]
-    assert "nobody knows whether each of a, in has learned in X" in notes_of(rows)
+    rows[0]["notes"] = ["it is not known whether a has learned in X"]
+    assert "it is not known whether each of a, in has learned in X" in notes_of(rows)
 
 
 def test_a_verdict_points_at_the_notes_that_it_repeats() -> None:

@@ -138,7 +138,7 @@ def test_a_table_that_a_model_knows_is_no_test() -> None:
 
 def test_a_model_of_unknown_origin_is_told() -> None:
     note = told("a", "T", {}, 40, unknown="its run is not here")
-    assert "Nobody knows whether" in answers([model("a", 0.8, notes=[note])])[TRUST]
+    assert "It is not known whether" in answers([model("a", 0.8, notes=[note])])[TRUST]
 
 
 def test_an_error_above_that_of_the_mean_is_told() -> None:

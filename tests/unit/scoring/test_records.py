@@ -82,7 +82,7 @@ def test_what_is_no_mos_says_so_in_every_row() -> None:
         (scorer(provenance={"data": demo, "labels": "vmaf"}), (True, True), "DEMO: learned from the"
          " demo data only, no MOS"),
         (scorer(provenance=computed), (True, False), "VMAF: learned VMAF of processed copies,"
-         " nobody's opinions"),
+         " not people's opinions"),
         (scorer(provenance={**computed, "labels": "mos"}), (True, False), ""),
     ):  # fmt: skip
         found = row(model)
