@@ -239,7 +239,7 @@ def test_damaged_bundles_are_refused(runs: Path, tmp_path: Path) -> None:
     good = runs / "train_student" / "a" / "bundle"
     for name, damage, text in (
         ("weights", lambda f: _flip(f / "model.safetensors"), "checksum differs"),
-        ("class", lambda f: _edit(f, "architecture", {"_target_": "os.system"}), "not one of this program"),
+        ("class", lambda f: _edit(f, "architecture", {"_target_": "os.system"}), "not one of this"),
         ("format", lambda f: _edit(f, "format", 99), "format 99"),
         ("json", lambda f: (f / "spec.json").write_text("{"), "not readable"),
         ("gone", lambda f: (f / "model.safetensors").unlink(), "missing"),
