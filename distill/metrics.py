@@ -158,8 +158,12 @@ class KvqScore:
     @property
     def score(self) -> float:
         """The number that the leaderboard is sorted by."""
-        pairs = 0.05 * self.acc_nonsource + 0.05 * self.acc_source
-        return 0.45 * self.srcc + 0.45 * self.plcc + pairs
+        return kvq_weighted(self.srcc, self.plcc, self.acc_nonsource, self.acc_source)
+
+
+def kvq_weighted(srcc: Any, plcc: Any, acc_nonsource: Any, acc_source: Any) -> Any:
+    """The KVQ challenge's score from its four parts: numbers, or arrays of one shape."""
+    return 0.45 * srcc + 0.45 * plcc + (0.05 * acc_nonsource + 0.05 * acc_source)
 
 
 def kvq_score(pred: Any, mos: Any, pairs_source: Any, pairs_nonsource: Any) -> KvqScore:

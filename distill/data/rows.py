@@ -87,7 +87,7 @@ class Manifest:
 
     @property
     def labels(self) -> str:
-        """``vmaf`` where each is 1 + 4 VMAF / 100 of the row's column ``vmaf``; else ``mos``.
+        """``vmaf`` where each is ``mos_of_vmaf`` of the row's column ``vmaf``; else ``mos``.
 
         make_ladder.py writes such tables: nobody has given an opinion on their videos.
         """
@@ -141,9 +141,14 @@ class Manifest:
         return replace(self, rows=rows, problems=problems, split_made_up=False)
 
 
+def mos_of_vmaf(vmaf: float) -> float:
+    """The label that stands for a VMAF of 0 to 100 on the MOS scale, 1 to 5."""
+    return 1 + 4 * vmaf / 100
+
+
 def _is_vmaf(row: Row) -> bool:
     try:
-        return abs(row.mos - 1 - 4 * float(row.extra.get("vmaf", "")) / 100) < 1e-3
+        return abs(row.mos - mos_of_vmaf(float(row.extra.get("vmaf", "")))) < 1e-3
     except ValueError:
         return False
 

@@ -11,6 +11,7 @@ from distill.evaluation.comparisons import compare
 from distill.evaluation.telling import aligned, by_chance, kvq_cells
 from distill.kvq.files import Pair, RankedPairs, ScoreFile
 from distill.kvq.scoring import kvq_row
+from distill.metrics import kvq_weighted
 from distill.resampling import interval_over_contents
 from distill.weighted_statistics import OfGroups, plcc_rows, srcc_rows
 
@@ -40,16 +41,17 @@ def kvq_rows(names: Sequence[str], pairs: RankedPairs) -> OfGroups:
         x: np.ndarray, mos: np.ndarray, codes: np.ndarray, multiplicity: np.ndarray
     ) -> np.ndarray:
         weights = multiplicity[:, codes]
-        correlations = srcc_rows(x, mos, weights) + plcc_rows(x, mos, weights)
-        accuracies = np.zeros(len(weights))
-        for first, second, rank in (source, nonsource):
+        accuracies = []
+        for first, second, rank in (nonsource, source):
             right = np.where(x[first] >= x[second], 1, 2) == rank
             # Both videos of one content come with it together.
             other = np.where(codes[first] == codes[second], 1, weights[:, second])
             counted = weights[:, first] * other
             with np.errstate(invalid="ignore"):
-                accuracies += (counted * right).sum(1) / counted.sum(1)
-        return 0.45 * correlations + 0.05 * accuracies
+                accuracies.append((counted * right).sum(1) / counted.sum(1))
+        return np.asarray(
+            kvq_weighted(srcc_rows(x, mos, weights), plcc_rows(x, mos, weights), *accuracies)
+        )
 
     return rows
 

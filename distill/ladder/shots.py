@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from distill.data.rows import mos_of_vmaf
 from distill.ladder.ffmpeg import LadderError
 
 COLUMNS = ("video", "mos", "mos_std", "split", "group", "shot", "processing", "detail")
@@ -81,8 +82,8 @@ class LadderRow:
 
     @property
     def mos(self) -> float | None:
-        """The label on the MOS scale: 1 + 4 * VMAF / 100."""
-        return None if self.vmaf is None else 1 + 4 * self.vmaf / 100
+        """The label on the MOS scale; see ``distill.data.rows.mos_of_vmaf``."""
+        return None if self.vmaf is None else mos_of_vmaf(self.vmaf)
 
 
 def write_manifest(
